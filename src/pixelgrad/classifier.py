@@ -1,0 +1,271 @@
+"""A network with what surrounds it: how pictures are prepared for it, what its classes are called, its layers.
+
+Takes `Pixels` (n, 3, h, w) in [0, 1]; mean and standard deviation are applied inside, once. The module is
+borrowed, never changed: its mode, flags, hooks, buffers, parameters and `.grad` are the same after every call,
+after a failing one as well (see borrow.py).
+"""
+
+from __future__ import annotations
+
+import operator
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .borrow import borrowed
+from .errors import ModelError, NotFound
+from .preprocessing import Preprocessing
+from .taps import Layer, Stop, tapped, trace
+
+PIXELS, LOGITS = "pixels", "logits"
+
+
+class Guess(NamedTuple):
+    """One of the classes that a picture was given."""
+
+    label: str
+    probability: float
+    index: int
+    logit: float
+
+
+class Classifier:
+    """A module from normalised images to logits (n, classes), taking pixels in [0, 1].
+
+    mean, std: of the normalisation, a number or one per colour. size: side, or (height, width), of the pictures
+    it is meant for; resize: the shorter side before the crop, or a (height, width) to squeeze into (default: the
+    size). labels: the classes' names, in order. name: what it is called in results; weights: the file they are from.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        *,
+        mean: float | Sequence[float] = 0.0,
+        std: float | Sequence[float] = 1.0,
+        size: int | tuple[int, int] | None = None,
+        resize: int | tuple[int, int] | None = None,
+        interpolation: str = "bilinear",
+        antialias: bool = True,
+        labels: Sequence[str] | None = None,
+        name: str | None = None,
+        weights: str | None = None,
+    ) -> None:
+        if not isinstance(module, nn.Module):
+            raise ModelError(
+                f"a classifier is made from a torch module; got {type(module).__name__}"
+            )
+        box = (size, size) if isinstance(size, int) else size
+        if resize is None and box is not None:
+            resize = box[0] if box[0] == box[1] else box
+        self.module = module
+        self.preprocessing = Preprocessing(box, resize, interpolation, antialias)
+        self.labels = tuple(labels) if labels is not None else None
+        self.name = name or type(module).__name__
+        self.weights = weights
+        self.mean = _per_colour("mean", mean)
+        self.std = _per_colour("std", std)
+        if min(self.std) <= 0:
+            raise ModelError(f"std is positive; got {self.std}")
+        self._looked_at_pixels = self._warned_pixels = self._looked_at_logits = False
+
+    def __repr__(self) -> str:
+        size = self.preprocessing.size
+        at = f", {size[0]}×{size[1]}" if size else ""
+        return f"<Classifier {self.name}{at}>"
+
+    # ------------------------------------------------------------------ running
+
+    def __call__(self, pixels: Tensor) -> Tensor:
+        """Logits (n, classes) of pixels (n, 3, h, w)."""
+        return self.activations(pixels, (LOGITS,))[LOGITS]
+
+    def activations(self, pixels: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+        """The outputs of the named layers, with the graph that leads to them.
+
+        `pixels` and `logits` are names too. Without `logits` the forward pass stops at the deepest layer asked
+        for. A layer that runs several times is its first run; `name:2` is the second.
+        """
+        names = list(dict.fromkeys(names))
+        wanted = [self.layer(n) for n in names if n not in (PIXELS, LOGITS)]
+        self._check_pixels(pixels)
+        found: dict[str, Tensor] = {PIXELS: pixels}
+        if not wanted and LOGITS not in names:
+            return found
+        whole = LOGITS in names
+        with self.borrowed(), tapped(self.module, wanted, stop=not whole) as taps:
+            try:
+                output = self.module(self.normalise(pixels))
+            except Stop:
+                pass
+            except RuntimeError as error:
+                if is_out_of_memory(error):
+                    raise
+                reason = str(error).strip().splitlines()[0]
+                shape = "×".join(map(str, pixels.shape))
+                raise ModelError(f"{self.name} fails on pixels of {shape}: {reason}") from error
+            else:
+                if whole:
+                    found[LOGITS] = self._logits(output, len(pixels))
+        for name in wanted:
+            if name not in taps:
+                raise ModelError(f"layer {name!r} of {self.name} gave no tensor on this picture")
+        return found | taps
+
+    def normalise(self, pixels: Tensor) -> Tensor:
+        """(pixels − mean) / std, on the module's device and in its precision."""
+        x = pixels.to(self.device, self.dtype)
+        mean = x.new_tensor(self.mean)[:, None, None]
+        return (x - mean) / x.new_tensor(self.std)[:, None, None]
+
+    def borrowed(self) -> AbstractContextManager[None]:
+        """Evaluation mode without parameter gradients inside; everything as it was afterwards."""
+        return borrowed(self.module)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the module's parameters are."""
+        return next(_tensors(self.module), torch.empty(0)).device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The precision of the module's parameters."""
+        return next(_tensors(self.module), torch.empty(0)).dtype
+
+    # ------------------------------------------------------------------ classes
+
+    @torch.no_grad()
+    def top(self, pixels: Tensor, k: int = 5) -> list[list[Guess]]:
+        """The k most probable classes of each picture, best first."""
+        logits = self(pixels)
+        k = min(k, logits.shape[1])
+        probability = logits.double().softmax(1)
+        # ties go to the lower index, so that the order is total
+        best = probability.sort(dim=1, descending=True, stable=True).indices[:, :k].tolist()
+        return [
+            [Guess(self.label_of(i), float(p[i]), i, float(s[i])) for i in row]
+            for row, p, s in zip(best, probability.cpu(), logits.cpu(), strict=True)
+        ]
+
+    def label_of(self, index: int) -> str:
+        """The name of a class."""
+        return self.labels[index] if self.labels is not None else f"class {index}"
+
+    def label(self, target: str | int) -> int:
+        """The index of a class given by name or index. Raises NotFound with the nearest names."""
+        labels = self.labels
+        if isinstance(target, str):
+            if labels is not None:
+                folded = [label.casefold() for label in labels]
+                for search, among in ((target, list(labels)), (target.casefold(), folded)):
+                    if among.count(search) > 1:
+                        places = [str(i) for i, label in enumerate(among) if label == search]
+                        raise NotFound("single class", target, (), f"say {' or '.join(places)}")
+                    if search in among:
+                        return among.index(search)
+            if not target.strip().lstrip("-").isdecimal():
+                raise NotFound("class", target, labels or (), "" if labels else "it has no names")
+            target = int(target)
+        index = operator.index(target)
+        if index < 0 or (labels is not None and index >= len(labels)):
+            last = f"0 to {len(labels) - 1}" if labels is not None else "from 0"
+            raise NotFound("class", index, (), f"the classes of {self.name} are {last}")
+        return index
+
+    # ------------------------------------------------------------------ layers
+
+    def layer(self, name: str) -> str:
+        """The name of a layer, checked. Raises NotFound with the nearest names."""
+        modules = dict(self.module.named_modules())
+        base, _, run = name.partition(":")
+        if not base or base not in modules or (run and not run.isdecimal()):
+            raise NotFound(
+                "layer", name, (n for n in modules if n), "`pixelgrad layers` lists them"
+            )
+        return base if run in ("", "1") else f"{base}:{int(run)}"
+
+    def layers(self, size: int | tuple[int, int] | None = None) -> list[Layer]:
+        """Every layer that runs, in that order: name, kind, output shape for one picture of `size`."""
+        box = (
+            (size, size) if isinstance(size, int) else size or self.preprocessing.size or (224, 224)
+        )
+        blank = torch.full((1, 3, *box), 0.5, device=self.device, dtype=self.dtype)
+        with torch.no_grad(), self.borrowed(), trace(self.module) as seen:
+            self(blank)
+        return seen
+
+    # ------------------------------------------------------------------ checks
+
+    def _check_pixels(self, pixels: Tensor) -> None:
+        if not isinstance(pixels, Tensor) or pixels.dim() != 4 or pixels.shape[1] != 3:
+            shape = tuple(pixels.shape) if isinstance(pixels, Tensor) else type(pixels).__name__
+            raise ModelError(f"pixels are a tensor (n, 3, height, width) in [0, 1]; got {shape}")
+        if not pixels.is_floating_point():
+            kind = str(pixels.dtype).removeprefix("torch.")
+            raise ModelError(f"pixels are floats in [0, 1]; got {kind}: divide by 255 first")
+        # on a GPU reading the range waits for the device, so only the first pictures are looked at there
+        once = self._looked_at_pixels and pixels.device.type != "cpu"
+        if self._warned_pixels or once or pixels.numel() == 0:
+            return
+        self._looked_at_pixels = True
+        lo, hi = (float(v) for v in pixels.detach().aminmax())
+        if lo < -0.05 or hi > 1.05:
+            self._warned_pixels = True
+            cure = (
+                "divide by 255"
+                if hi > 20
+                else "pass the pixels in [0, 1]: mean and std are applied inside"
+            )
+            warnings.warn(
+                f"pixels from {lo:.3g} to {hi:.3g} look already normalised; {cure}", stacklevel=4
+            )
+
+    def _logits(self, output: Any, n: int) -> Tensor:
+        """The logits among what a module returned: itself, `.logits`, or the first of a tuple."""
+        if isinstance(output, Mapping):
+            output = output.get("logits", output)
+        else:
+            output = getattr(output, "logits", output)
+        if isinstance(output, (tuple, list)) and output:
+            output = output[0]
+        if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != n:
+            got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+            raise ModelError(
+                f"a classifier gives logits ({n}, classes) here; {self.name} gave {got}"
+            )
+        if self.labels is not None and output.shape[1] != len(self.labels):
+            raise ModelError(
+                f"{self.name} gave {output.shape[1]} logits but has {len(self.labels)} labels"
+            )
+        if not self._looked_at_logits:
+            self._looked_at_logits = True
+            sums = output.detach().sum(1)
+            one = torch.allclose(sums, torch.ones_like(sums), atol=1e-3)
+            if output.shape[1] > 1 and one and bool((output.detach() >= 0).all()):
+                warnings.warn(
+                    f"the outputs of {self.name} look like probabilities; gradients of a softmax vanish "
+                    "where it is sure: pass the module without its last softmax",
+                    stacklevel=5,
+                )
+        return output
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether this is an allocation that failed, on a GPU or on the CPU."""
+    words = ("not enough memory", "can't allocate memory", "out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)
+
+
+def _tensors(module: nn.Module) -> Iterable[Tensor]:
+    return (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
+
+
+def _per_colour(name: str, value: float | Sequence[float]) -> tuple[float, float, float]:
+    values = (value,) * 3 if isinstance(value, (int, float)) else tuple(value)
+    if len(values) != 3:
+        raise ModelError(f"{name} is a number or one for each of 3 colours; got {values}")
+    return (float(values[0]), float(values[1]), float(values[2]))

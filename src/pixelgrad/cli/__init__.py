@@ -1,0 +1,67 @@
+"""The command line: `pixelgrad VERB TECHNIQUE IMAGE…`, generated from the registry.
+
+Exit codes: 0 done, 1 could not (one line says why), 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from importlib.metadata import version
+
+import typer
+
+from ..errors import PixelgradError
+from . import look, make, tour
+from .console import err
+
+
+def app() -> typer.Typer:
+    """The whole command line, with a command for every technique that is registered."""
+    main_app = typer.Typer(
+        help="See what an image classifier sees.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+    )
+    main_app.callback()(_options)
+    look.add(main_app)
+    make.add(main_app)
+    tour.add(main_app)
+    return main_app
+
+
+def _options(
+    show_version: bool = typer.Option(
+        False, "--version", help="Print the version.", is_eager=True, callback=lambda v: _version(v)
+    ),
+) -> None:
+    pass
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(version("pixelgrad"))
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line; errors become one line and an exit code."""
+    warnings.showwarning = lambda message, *_, **__: err.print(
+        f"[yellow]warning:[/] {message}", highlight=False, soft_wrap=True
+    )
+    try:
+        app()()
+    except PixelgradError as error:
+        err.print("[bold red]error:[/]", end=" ")
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        err.print("interrupted")
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader of our output is gone (`pixelgrad models | head`); keep Python from saying so at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,54 @@
+"""Where the command line writes: results to standard output, progress and errors beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import TimeElapsedColumn as Elapsed
+
+from ..gradient import Progress as OnStep
+from ..gradient import Step
+
+out = Console(emoji=False)  # sample:cat is not a cat
+err = Console(stderr=True, emoji=False)
+
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="Classifier: `pixelgrad models` lists them.")
+]
+Weights = Annotated[
+    str | None, typer.Option("--weights", help="File with weights of your own for that model.")
+]
+Device = Annotated[str, typer.Option("--device", help="Where to compute: cpu, cuda, mps.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for a script.")]
+Images = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="IMAGE...",
+        help="Photographs; sample:cat, sample:coffee, sample:astronaut come with it.",
+    ),
+]
+DEFAULT_MODEL = "efficientnet_lite0"
+
+
+@contextmanager
+def working(what: str) -> Iterator[OnStep]:
+    """A line that shows what is being done, and a bar once steps are reported; gone afterwards."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, Elapsed(), console=err, transient=True) as progress:
+        task = progress.add_task(what, total=None)
+
+        def step(now: Step) -> None:
+            progress.update(task, completed=now.done, total=now.total)
+
+        yield step
+
+
+def print_json(data: Any) -> None:
+    """Plain JSON, without colours and line breaks of the terminal's."""
+    print(json.dumps(data, indent=2, ensure_ascii=False))

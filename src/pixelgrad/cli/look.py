@@ -1,0 +1,99 @@
+"""`classify`, `models` and `layers`: what a network says, which ones there are, what they consist of."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from .. import images
+from ..gradient import Step
+from ..models import load
+from ..registry import sources
+from .console import DEFAULT_MODEL, Device, Images, Json, Model, Weights, out, print_json, working
+
+
+def add(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(classify)
+    app.command()(models)
+    app.command()(layers)
+
+
+def classify(
+    paths: Images,
+    model: Model = DEFAULT_MODEL,
+    weights: Weights = None,
+    top: Annotated[int, typer.Option(min=1, help="How many classes.")] = 5,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """What the network says about pictures."""
+    with working(f"loading {model}") as progress:
+        classifier = load(model, weights, device)
+        guesses = []
+        for i, path in enumerate(paths):
+            guesses += classifier.top(images.open_image(path, classifier), top)
+            progress(Step(i + 1, len(paths)))
+    if json:
+        print_json(
+            [
+                {"image": path, "top": [guess._asdict() for guess in row]}
+                for path, row in zip(paths, guesses, strict=True)
+            ]
+        )
+        return
+    for path, row in zip(paths, guesses, strict=True):
+        table = Table(title=escape(path), title_justify="left", box=None, show_header=False)
+        table.add_column(justify="right")
+        for guess in row:
+            bar = "█" * round(24 * guess.probability)
+            table.add_row(f"{guess.probability:.1%}", f"{guess.label} [dim]{guess.index}[/]", bar)
+        out.print(table)
+
+
+def models(
+    search: Annotated[str, typer.Option(help="Only names that contain this.")] = "",
+    json: Json = False,
+) -> None:
+    """The networks that can be loaded."""
+    with working("looking"):
+        found = [
+            (s, [n for n in s.names() if search.casefold() in n.casefold()])
+            for s in sources()
+            # a thousand names only when somebody looks for one
+            if search or not s.prefix
+        ]
+    if json:
+        print_json([{"source": s.name, "about": s.summary, "models": names} for s, names in found])
+        return
+    for source, names in found:
+        if names:
+            out.print(f"[bold]{source.name}[/]  {source.summary}", highlight=False)
+            if names != [source.name]:
+                out.print("  " + "  ".join(names), highlight=False)
+    if not any(names for _, names in found):
+        out.print(f"no name contains {search!r}")
+    if not search:
+        rest = ", ".join(f"{s.name} ({s.prefix}NAME)" for s in sources() if s.prefix)
+        out.print(f"[dim]and those of {rest}: pixelgrad models --search WORD[/]", highlight=False)
+
+
+def layers(
+    model: Annotated[str, typer.Argument(metavar="[MODEL]", help="Classifier.")] = DEFAULT_MODEL,
+    weights: Weights = None,
+    size: Annotated[int | None, typer.Option(min=1, help="Side of the picture.")] = None,
+    json: Json = False,
+) -> None:
+    """The layers of a network, in the order they run, with the shape of their output for one picture."""
+    with working(f"loading {model}"):
+        found = load(model, weights).layers(size)
+    if json:
+        print_json([layer._asdict() for layer in found])
+        return
+    table = Table("", "layer", "kind", "shape", box=None, header_style="dim")
+    for i, layer in enumerate(found):
+        table.add_row(str(i), layer.name, layer.kind, "×".join(map(str, layer.shape)))
+    out.print(table)

@@ -1,0 +1,68 @@
+"""`pixelgrad tour`: every technique there is on one photograph, as a page."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .. import images, recipe, report
+from ..errors import OutputError, PixelgradError
+from ..gradient import Step
+from ..models import load
+from ..registry import techniques
+from .console import DEFAULT_MODEL, Device, Model, Weights, out, working
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(tour)
+
+
+def tour(
+    image: Annotated[
+        str, typer.Argument(metavar="[IMAGE]", help="A photograph.")
+    ] = "sample:coffee",
+    model: Model = DEFAULT_MODEL,
+    weights: Weights = None,
+    out_folder: Annotated[
+        str, typer.Option("--out", "-o", help="Folder for the page and its pictures.")
+    ] = "pixelgrad-tour",
+    device: Device = "cpu",
+) -> None:
+    """Every technique on one photograph: a page that opens without a network."""
+    folder = Path(out_folder)
+    known = techniques()
+    with working("tour") as progress:
+        classifier = load(model, weights, device)
+        pixels = images.open_image(image, classifier)
+        guesses = classifier.top(pixels)[0]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise OutputError(f"{folder} cannot be made: {reason}") from error
+        images.save(images.to_image(pixels[0]), folder / "photograph.png")
+        stops = []
+        for i, (name, technique) in enumerate(known.items()):
+            progress(Step(i, len(known)))
+            file = f"{name.replace('/', '-')}.png"
+            command = ["pixelgrad", *name.split("/"), image]
+            command += ["--model", model] if model != DEFAULT_MODEL else []
+            command += ["--weights", weights] if weights else []
+            problem = ""
+            try:
+                asked = recipe.prepare(name, {}, [image], model, weights)
+                recipe.run(asked, model=classifier).save(folder / file)
+            except OutputError:
+                raise
+            except (
+                PixelgradError
+            ) as error:  # a technique that does not suit this network says so on the page
+                problem = str(error)
+            stops.append(report.Stop(name, technique, file, shlex.join(command), problem))
+        page = report.page(image, classifier.name, guesses, stops)
+        images.write(folder / "index.html", page.encode())
+    out.print(f"wrote {folder / 'index.html'}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,116 @@
+"""The one idea: a score on the network's activations, and its gradient with respect to the pixels.
+
+    score_i = objective(activations of image i)          (n,)
+    gradient_i = ∂score_i / ∂pixels_i                    (n, 3, h, w)
+
+No weight gradient is computed, the forward pass stops at the deepest layer that the objective needs, and the
+batch is cut to the memory there is. No result depends on the cut, nor on the other images of the batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .classifier import Classifier, is_out_of_memory
+from .errors import ModelError
+from .objectives.base import Objective
+
+# Pictures of 224×224 that go through a network together. More are no faster on a CPU and cost memory in
+# proportion; a GPU takes more.
+TOGETHER = {"cpu": 32}
+TOGETHER_ON_GPU = 256
+
+
+class Step(NamedTuple):
+    """Where a technique is: `done` of `total`."""
+
+    done: int
+    total: int
+
+
+Progress = Callable[[Step], None]
+
+
+class Evaluation(NamedTuple):
+    """Score (n,), gradient (n, 3, h, w) and the activations that were asked for besides."""
+
+    score: Tensor
+    gradient: Tensor
+    kept: dict[str, Tensor]
+
+
+def gradient(model: Classifier, objective: Objective, pixels: Tensor) -> tuple[Tensor, Tensor]:
+    """Score (n,) and its gradient (n, 3, h, w) with respect to pixels (n, 3, h, w) in [0, 1]."""
+    score, grad, _ = evaluate(model, objective, pixels)
+    return score, grad
+
+
+def evaluate(
+    model: Classifier,
+    objective: Objective,
+    pixels: Tensor,
+    keep: Iterable[str] = (),
+    chunk: int | None = None,
+    progress: Progress | None = None,
+) -> Evaluation:
+    """Score, gradient, and the activations `keep` of the same forward pass.
+
+    chunk: images at once (default: by their size; halved whenever memory runs out).
+    """
+    objective, keep, n = objective.resolve(model), tuple(keep), len(pixels)
+    parts = []
+    for rows in cuts(
+        pixels, chunk, lambda rows: parts.append(_one(model, objective, pixels, rows, keep))
+    ):
+        if progress is not None:
+            progress(Step(rows.stop, n))
+    if not parts:
+        raise ModelError("no images: pixels are (0, 3, height, width)")
+    kept = {name: torch.cat([p.kept[name] for p in parts]) for name in keep}
+    return Evaluation(
+        torch.cat([p.score for p in parts]), torch.cat([p.gradient for p in parts]), kept
+    )
+
+
+def _one(
+    model: Classifier, objective: Objective, pixels: Tensor, rows: slice, keep: tuple[str, ...]
+) -> Evaluation:
+    objective = objective.select(rows)
+    # also inside a caller's no_grad or inference_mode
+    with torch.inference_mode(False), torch.enable_grad(), model.borrowed():
+        x = pixels[rows].detach().clone().requires_grad_()
+        activations = model.activations(x, (*objective.needs, *keep))
+        score = objective(activations)
+        if score.shape != x.shape[:1]:
+            shape = tuple(score.shape)
+            raise ModelError(f"{objective!r} gave {shape}; an objective gives one score per image")
+        if not score.requires_grad:
+            raise ModelError(
+                f"{objective!r} has no gradient: {model.name} cuts the graph to the pixels"
+            )
+        (grad,) = torch.autograd.grad(score.sum(), x, materialize_grads=True)
+    kept = {name: activations[name].detach() for name in keep}
+    return Evaluation(score.detach(), grad, kept)
+
+
+def cuts(pixels: Tensor, chunk: int | None, work: Callable[[slice], object]) -> Iterator[slice]:
+    """Do `work` on consecutive rows of a batch, with fewer at once whenever memory runs out."""
+    if chunk is None:
+        together = TOGETHER.get(pixels.device.type, TOGETHER_ON_GPU)
+        chunk = max(1, together * 224 * 224 // max(1, pixels[0, 0].numel() if len(pixels) else 1))
+    start = 0
+    while start < len(pixels):
+        rows = slice(start, min(start + chunk, len(pixels)))
+        try:
+            work(rows)
+        except RuntimeError as error:
+            if chunk == 1 or not is_out_of_memory(error):
+                raise
+            chunk = max(1, (rows.stop - rows.start) // 2)
+            continue
+        start = rows.stop
+        yield rows

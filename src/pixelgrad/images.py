@@ -1,0 +1,199 @@
+"""Files to pixels and back.
+
+`Pixels` are float tensors (n, 3, height, width), sRGB in [0, 1]. Reading takes JPEG, PNG, WebP, BMP, TIFF and
+the first frame of a GIF; it turns the picture as its EXIF data says, lays transparency on white, and refuses
+what is too large before decoding it. Writing is atomic: a file is there whole or not at all.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import tempfile
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, PngImagePlugin
+from torch import Tensor
+
+from .errors import ImageError, NotFound, OutputError
+from .preprocessing import Preprocessing
+
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
+MAX_BYTES = 256 * 2**20
+MAX_PIXELS = 64_000_000
+RECIPE = "pixelgrad"  # the key of the recipe among a PNG's texts
+SAMPLES = {"cat": "chelsea.png", "coffee": "coffee.png", "astronaut": "astronaut.png"}
+
+
+class Prepared(Protocol):
+    """Whatever knows how its pictures are prepared: a Classifier."""
+
+    @property
+    def preprocessing(self) -> Preprocessing: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+
+def open_image(path: str | os.PathLike[str], model: Prepared | None = None) -> Tensor:
+    """Pixels (1, 3, h, w) of a picture: prepared as the model's users do, or, without a model, as it is.
+
+    `sample:cat`, `sample:coffee` and `sample:astronaut` are photographs that come with scikit-image.
+    Raises ImageError: no such file, no picture, damaged, too large, too small.
+    """
+    image = read(path)
+    if model is None:
+        return Preprocessing()(image)
+    return model.preprocessing(image).to(model.device)
+
+
+def open_images(paths: Iterable[str | os.PathLike[str]], model: Prepared) -> Tensor:
+    """Pixels (n, 3, h, w) of several pictures, prepared for one model."""
+    return torch.cat([open_image(path, model) for path in paths])
+
+
+def find(path: str | os.PathLike[str]) -> Path:
+    """The file of a picture; `sample:NAME` is one of the samples."""
+    name = os.fspath(path)
+    if not name.startswith("sample:"):
+        return Path(name)
+    name = name.removeprefix("sample:")
+    if name not in SAMPLES:
+        raise NotFound("sample", name, SAMPLES, f"there are {', '.join(SAMPLES)}")
+    import skimage
+
+    return Path(skimage.__file__).parent / "data" / SAMPLES[name]
+
+
+def read(path: str | os.PathLike[str]) -> Image.Image:
+    """A picture file as an upright RGB image."""
+    file = find(path)
+    try:
+        size = file.stat().st_size
+        if not file.is_file():
+            raise ImageError(f"{path} is not a file")
+        if size > MAX_BYTES:
+            raise ImageError(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are read")
+        with warnings.catch_warnings():
+            # the pixel count is checked here, and damage shows in the decoding
+            warnings.simplefilter("ignore")
+            with Image.open(file, formats=FORMATS) as image:
+                _check_size(path, image.size)
+                image.load()
+                return _rgb(ImageOps.exif_transpose(image), path)
+    except FileNotFoundError as error:
+        raise ImageError(f"no such file: {path}") from error
+    except PermissionError as error:
+        raise ImageError(f"{path} may not be read: permission denied") from error
+    except Image.UnidentifiedImageError as error:
+        raise ImageError(f"{path} is not a picture; {', '.join(FORMATS)} are read") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{path} is too large; at most {MAX_PIXELS:,} pixels are read") from error
+    except ImageError:
+        raise
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"{path} is damaged: {error}") from error
+
+
+def _check_size(path: object, size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"{path} is {width}×{height}; at most {MAX_PIXELS:,} pixels are read")
+    if min(size) < 2:
+        raise ImageError(f"{path} is {width}×{height} pixels; a picture has at least 2×2")
+
+
+def _rgb(image: Image.Image, path: object) -> Image.Image:
+    """Any mode as 8-bit RGB; transparency on white, 16-bit scaled."""
+    if image.mode.startswith("I"):  # 16 bits per pixel, however Pillow stores them
+        values = np.asarray(image).astype(np.float64).clip(0, 65535)
+        image = Image.fromarray((values / 257).round().astype(np.uint8))
+    elif image.mode == "F":
+        floats = np.asarray(image)
+        if not (np.isfinite(floats).all() and floats.min() >= 0 and floats.max() <= 1):
+            raise ImageError(f"{path} has floating-point pixels outside 0…1")
+        image = Image.fromarray((floats * 255).round().astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """One image (3, h, w) in [0, 1] as 8-bit RGB, rounded to the nearest."""
+    array = (pixels.detach().cpu().double().clamp(0, 1) * 255).round().to(torch.uint8)
+    return Image.fromarray(array.permute(1, 2, 0).contiguous().numpy())
+
+
+def save(
+    image: Image.Image, path: str | os.PathLike[str], recipe: dict[str, Any] | None = None
+) -> None:
+    """Write a picture, atomically, in the format that its ending names; a PNG carries the recipe.
+
+    Raises OutputError: unknown ending, no such folder, no permission, disk full.
+    """
+    path = Path(path)
+    formats = Image.registered_extensions()
+    kind = formats.get(path.suffix.lower())
+    if kind not in FORMATS:
+        known = sorted(end for end, name in formats.items() if name in FORMATS)
+        raise OutputError(f"{path}: {path.suffix or 'no ending'} is not one of {' '.join(known)}")
+    options: dict[str, Any] = {}
+    if kind == "PNG" and recipe is not None:
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt(RECIPE, json.dumps(recipe, ensure_ascii=False))
+        options["pnginfo"] = info
+    elif kind == "JPEG":
+        options["quality"] = 95
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    write(path, data.getvalue())
+
+
+def write(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write a file, atomically: into a neighbour first, which then takes the name."""
+    path = Path(path)
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder")
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # as a file opened in the ordinary way
+        os.replace(temporary, path)
+    except BaseException as error:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, FileNotFoundError):
+            raise OutputError(f"{path} cannot be written: no such folder") from error
+        if isinstance(error, OSError):
+            reason = (error.strerror or str(error)).lower()
+            raise OutputError(f"{path} cannot be written: {reason}") from error
+        raise
+
+
+def recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The recipe that a saved PNG carries. Raises ImageError where there is none."""
+    read(path)
+    with Image.open(find(path), formats=FORMATS) as image:
+        image.load()
+        text = image.info.get(RECIPE)
+    if text is None:
+        raise ImageError(f"{path} carries no recipe; PNG files that pixelgrad wrote do")
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise ImageError(f"{path} carries a damaged recipe") from error
+    if not isinstance(found, dict):
+        raise ImageError(f"{path} carries a damaged recipe")
+    return found

@@ -1,0 +1,119 @@
+"""Values to pictures: colour maps with their scale, overlays, and labelled sheets."""
+
+from __future__ import annotations
+
+import functools
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+from . import images
+
+MAP = "inferno"  # from black over red to pale yellow, evenly in lightness
+PAPER, INK, FAINT = "white", (30, 30, 34), (110, 110, 118)
+SIDE = 224  # sheets show pictures at least this large
+GAP = 10
+
+
+def colour(values: Tensor, lo: float, hi: float, name: str = MAP) -> Image.Image:
+    """A map (h, w) in colours, from `lo` to `hi`; where the two are equal, all in the lowest colour."""
+    array = values.detach().cpu().double().numpy()
+    unit = np.clip((array - lo) / (hi - lo), 0, 1) if hi > lo else np.zeros_like(array)
+    rgb = matplotlib.colormaps[name](unit)[..., :3]
+    return Image.fromarray((rgb * 255).round().astype(np.uint8))
+
+
+def scale(values: Tensor) -> tuple[float, float]:
+    """The range of colours for a map that is never negative: 0 to its 99.5 % quantile. A few pixels hold the
+    highest values of a gradient; scaled to those, everything else would be black."""
+    return 0.0, float(np.quantile(values.detach().cpu().double().numpy(), 0.995))
+
+
+def overlay(photo: Image.Image, heat: Image.Image, opacity: float = 0.6) -> Image.Image:
+    """The map laid over the photograph in greys."""
+    grey = photo.convert("L").convert("RGB")
+    return Image.blend(grey, heat.resize(photo.size, Image.Resampling.BILINEAR), opacity)
+
+
+def colour_bar(width: int, hi: float, name: str = MAP) -> Image.Image:
+    """The scale under a map: its colours, with 0 and the value of the last colour."""
+    ramp = matplotlib.colormaps[name](np.linspace(0, 1, width))[None, :, :3]
+    bar = Image.new("RGB", (width, 26), PAPER)
+    strip = Image.fromarray((ramp * 255).round().astype(np.uint8)).resize((width, 8))
+    bar.paste(strip, (0, 0))
+    draw = ImageDraw.Draw(bar)
+    if hi > 0:
+        draw.text((0, 10), "0", FAINT, font(11))
+        draw.text((width, 10), f"≥ {hi:.3g}", FAINT, font(11), anchor="ra")
+    else:
+        draw.text((0, 10), "zero everywhere", FAINT, font(11))
+    return bar
+
+
+def map_sheet(photos: Tensor | None, maps: Tensor, titles: Sequence[str] = ()) -> Image.Image:
+    """Photographs above, their maps (n, h, w) below, each with its scale; one photograph: side by side."""
+    above = [[_shown(images.to_image(x)) for x in photos]] if photos is not None else []
+    below = []
+    for values in maps:
+        lo, hi = scale(values)
+        heat = _shown(colour(values, lo, hi))
+        bar = colour_bar(heat.width, hi)
+        cell = Image.new("RGB", (heat.width, heat.height + 4 + bar.height), PAPER)
+        cell.paste(heat, (0, 0))
+        cell.paste(bar, (0, heat.height + 4))
+        below.append(cell)
+    if len(below) == 1 and above:
+        return sheet([[above[0][0], below[0]]], titles)
+    return sheet([*above, below], titles)
+
+
+def sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str] = ()) -> Image.Image:
+    """Rows of pictures in columns, with a title over each column."""
+    columns = max(len(row) for row in rows)
+    widths = [max(row[c].width for row in rows if c < len(row)) for c in range(columns)]
+    heights = [max(picture.height for picture in row) for row in rows]
+    # a lone title may run over all the columns
+    spans = [sum(widths) + GAP * (columns - 1)] if len(titles) == 1 else widths
+    wrapped = [_wrap(t, w) for t, w in zip(titles, spans, strict=False)]
+    head = 18 * max((len(lines) for lines in wrapped), default=0)
+    top = GAP + head + (4 if head else 0)
+    width = sum(widths) + GAP * (columns + 1)
+    whole = Image.new("RGB", (width, top + sum(heights) + GAP * len(rows)), PAPER)
+    draw = ImageDraw.Draw(whole)
+    x = GAP
+    for c in range(columns):
+        if c < len(wrapped):
+            for i, line in enumerate(wrapped[c]):
+                draw.text((x, GAP + 18 * i), line, INK, font(13))
+        y = top
+        for row, height in zip(rows, heights, strict=True):
+            if c < len(row):
+                whole.paste(row[c], (x, y))
+            y += height + GAP
+        x += widths[c] + GAP
+    return whole
+
+
+@functools.cache
+def font(size: int) -> ImageFont.FreeTypeFont:
+    """matplotlib's own sans-serif: on every machine, with every letter and sign that is used."""
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
+
+
+def _shown(picture: Image.Image) -> Image.Image:
+    """Small pictures enlarged by a whole factor, pixels kept square."""
+    factor = max(1, round(SIDE / max(picture.size)))
+    size = (picture.width * factor, picture.height * factor)
+    return picture.resize(size, Image.Resampling.NEAREST)
+
+
+def _wrap(text: str, width: int) -> list[str]:
+    """Lines that fit a width; at most three."""
+    per_line = max(8, int(width / font(13).getlength("n")))
+    return textwrap.wrap(text, per_line, max_lines=3, placeholder=" …")

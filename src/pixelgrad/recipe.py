@@ -1,0 +1,92 @@
+"""A recipe: what to make, as plain data. The command line makes one and runs it; a saved PNG carries one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from . import images
+from .classifier import Classifier
+from .errors import ImageError, PixelgradError
+from .gradient import Progress
+from .models import load
+from .registry import make
+from .result import Result
+
+
+def prepare(
+    technique: str, settings: dict[str, Any], paths: Sequence[str], model: str, weights: str | None
+) -> dict[str, Any]:
+    """The recipe of a technique on some pictures."""
+    return {
+        "technique": technique,
+        "settings": settings,
+        "model": model,
+        "weights": weights,
+        "images": [{"path": path, "sha256": _sha256(path)} for path in paths],
+    }
+
+
+def run(
+    recipe: dict[str, Any],
+    device: str = "cpu",
+    progress: Progress | None = None,
+    model: Classifier | None = None,
+) -> Result:
+    """Make what a recipe says, with a model that is loaded already or the one that the recipe names."""
+    technique = make(recipe["technique"], **recipe["settings"])
+    if model is None:
+        model = load(recipe["model"], recipe["weights"], device)
+    files = tuple(recipe["images"])
+    pixels = images.open_images([f["path"] for f in files], model) if files else None
+    return replace(technique.run(model, pixels, progress), files=files)
+
+
+def of_picture(picture: str, paths: Sequence[str] = ()) -> dict[str, Any]:
+    """The recipe that a PNG carries, for its own pictures or for `paths`. Raises ImageError where it is
+    damaged, or a picture is gone or no longer the same."""
+    recipe = images.recipe(picture)
+    shape = {"technique": str, "settings": dict, "model": str, "images": list}
+    if any(not isinstance(recipe.get(key), kind) for key, kind in shape.items()):
+        raise ImageError(f"{picture} carries a recipe that is damaged or of another version")
+    if paths:
+        files = [{"path": path, "sha256": _sha256(path)} for path in paths]
+    else:
+        files = [_found(file, picture) for file in recipe["images"]]
+        if not files:
+            raise ImageError(
+                f"the recipe of {picture} names no picture; give it: pixelgrad redo {picture} IMAGE"
+            )
+    return {**recipe, "weights": recipe.get("weights"), "images": files}
+
+
+def _found(file: dict[str, str], picture: str) -> dict[str, str]:
+    """The picture of a recipe: where it was, or beside the result."""
+    path = file["path"]
+    if not images.find(path).is_file():
+        beside = Path(picture).parent / Path(path).name
+        if not beside.is_file():
+            raise ImageError(
+                f"{path}, from which {picture} was made, is not there; give the picture: "
+                f"pixelgrad redo {picture} IMAGE"
+            )
+        path = str(beside)
+    if _sha256(path) != file["sha256"]:
+        raise ImageError(
+            f"{path} has changed since {picture} was made; to use it as it is now: "
+            f"pixelgrad redo {picture} {path}"
+        )
+    return {**file, "path": path}
+
+
+def _sha256(path: str) -> str:
+    try:
+        return hashlib.sha256(images.find(path).read_bytes()).hexdigest()
+    except PixelgradError:
+        raise
+    except OSError:
+        images.read(path)  # says what is wrong with it
+        raise

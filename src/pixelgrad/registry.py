@@ -1,0 +1,214 @@
+"""One list of what there is: techniques, objectives and sources of models.
+
+A file registers its class or function with `@technique`, `@objective` or `@model`. Command line, page,
+documentation and tests read the list from here, and the settings of each entry with it:
+
+    @technique
+    class Saliency(Technique):
+        target: str | int | None = setting(None, help="class whose score is looked at")
+
+Files are found by looking into the package's folders, so a new file needs no other change.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import importlib.util
+import math
+import pkgutil
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar, dataclass_transform
+
+from .errors import NotFound, SettingError
+
+VERBS = ("show", "follow", "find", "measure")
+
+C = TypeVar("C", bound=type)
+F = TypeVar("F", bound=Callable[..., Any])
+
+_techniques: dict[str, type] = {}
+_objectives: dict[str, type] = {}
+_sources: dict[str, Source] = {}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting of a technique or objective: everything a form, an option or a check needs."""
+
+    name: str
+    kind: type  # int, float, bool or str
+    default: Any
+    help: str
+    lo: float | None
+    hi: float | None
+    unit: str
+    choices: tuple[str, ...]
+
+    def check(self, value: Any) -> None:
+        """Raise SettingError unless `value` is of the kind and in the range that were declared."""
+        if value is None and self.default is None:
+            return
+        if self.choices and value not in self.choices:
+            raise SettingError(f"{self.name} is one of {', '.join(self.choices)}; got {value!r}")
+        if self.kind is bool and not isinstance(value, bool):
+            raise SettingError(f"{self.name} is true or false; got {value!r}")
+        if self.kind in (int, float):
+            number = isinstance(value, int if self.kind is int else (int, float))
+            if not number or isinstance(value, bool) or math.isnan(value):
+                what = "a whole number" if self.kind is int else "a number"
+                raise SettingError(f"{self.name} is {what}; got {value!r}")
+            low = self.lo is not None and value < self.lo
+            if low or (self.hi is not None and value > self.hi):
+                raise SettingError(f"{self.name} is {self.range}; got {value!r}")
+
+    @property
+    def range(self) -> str:
+        """The range in words, with the unit."""
+        if self.lo is not None and self.hi is not None:
+            words = f"from {self.lo:g} to {self.hi:g}"
+        elif self.lo is not None:
+            words = f"at least {self.lo:g}"
+        else:
+            words = f"at most {self.hi:g}"
+        return f"{words} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where classifiers come from: `names()` lists them, `load(name, weights)` makes one."""
+
+    name: str
+    summary: str
+    prefix: str
+    names: Callable[[], list[str]]
+    load: Callable[[str, Any], Any]
+
+
+def setting(
+    default: Any,
+    *,
+    help: str,
+    lo: float | None = None,
+    hi: float | None = None,
+    unit: str = "",
+) -> Any:
+    """Declare a setting: the one place for its default, range, unit and explanation."""
+    about = {"help": help, "lo": lo, "hi": hi, "unit": unit}
+    return dataclasses.field(default=default, metadata={"setting": about})
+
+
+@functools.cache
+def settings(cls: type) -> tuple[Setting, ...]:
+    """The declared settings of a technique or objective, in their order."""
+    hints = typing.get_type_hints(cls)
+    found = []
+    for field in dataclasses.fields(cls):
+        if "setting" in field.metadata:
+            kind, choices = _kind(hints[field.name])
+            found.append(
+                Setting(
+                    field.name, kind, field.default, choices=choices, **field.metadata["setting"]
+                )
+            )
+    return tuple(found)
+
+
+def _kind(hint: Any) -> tuple[type, tuple[str, ...]]:
+    """What a person types for this annotation: a number, a switch, one of some words, or text."""
+    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    options = tuple(o for o in options if o is not type(None))
+    if len(options) == 1:
+        if typing.get_origin(options[0]) is Literal:
+            return str, typing.get_args(options[0])
+        if options[0] in (int, float, bool):
+            return options[0], ()
+    return str, ()
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(setting,))
+def technique(cls: C) -> C:
+    """Register a technique under the path of its file: `show/guided_backprop.py` is
+    `show/guided-backprop`. Makes the class a frozen dataclass."""
+    name = "/".join(cls.__module__.split(".")[-2:]).replace("_", "-")
+    made = dataclass(frozen=True)(cls)
+    _techniques[name] = made
+    made.name = name
+    return made
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(setting,))
+def objective(cls: C) -> C:
+    """Register an objective under its class name. Makes the class a frozen dataclass."""
+    # the repr is the base class's: it leaves out what has its default
+    made = dataclass(frozen=True, repr=False)(cls)
+    _objectives[made.__name__] = made
+    return made
+
+
+def model(load: F) -> F:
+    """Register `load(name, weights) -> Classifier` as the source of one network, named like the function."""
+    return model_family(lambda: [load.__name__])(load)
+
+
+def model_family(names: Callable[[], list[str]], prefix: str = "") -> Callable[[F], F]:
+    """Register `load(name, weights) -> Classifier` as the source of all that `names()` lists; the names begin
+    with `prefix`, so that a slow list is read only when one of them is meant."""
+
+    def register(load: F) -> F:
+        summary = (load.__doc__ or "").strip().partition("\n")[0]
+        name = load.__module__.rpartition(".")[2]
+        _sources[name] = Source(name, summary, prefix, names, load)
+        return load
+
+    return register
+
+
+@functools.cache
+def discover() -> None:
+    """Import every file in the folders of techniques, objectives and models, once."""
+    for folder in ("objectives", "models", *VERBS):
+        name = f"{__package__}.{folder}"
+        if importlib.util.find_spec(name) is None:
+            continue
+        package = importlib.import_module(name)
+        for found in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{name}.{found.name}")
+
+
+def techniques() -> dict[str, type]:
+    """All techniques by name, in the order of the verbs."""
+    discover()
+    order = {verb: i for i, verb in enumerate(VERBS)}
+    return dict(
+        sorted(_techniques.items(), key=lambda item: (order.get(item[0].split("/")[0], 9), item[0]))
+    )
+
+
+def objectives() -> dict[str, type]:
+    """All objectives by class name."""
+    discover()
+    return dict(sorted(_objectives.items()))
+
+
+def sources() -> list[Source]:
+    """All sources of models; those whose names need a prefix last."""
+    discover()
+    return sorted(_sources.values(), key=lambda s: (s.prefix, s.name))
+
+
+def make(name: str, **values: Any) -> Any:
+    """The technique `name` with these settings. Raises NotFound and SettingError."""
+    known = techniques()
+    if name not in known:
+        raise NotFound("technique", name, known)
+    cls = known[name]
+    names = [s.name for s in settings(cls)]
+    for key in values:
+        if key not in names:
+            raise NotFound(f"setting of {name}", key, names, f"it has {', '.join(names)}")
+    return cls(**values)

@@ -1,0 +1,1 @@
+"""Look at the gradient: which pixels matter."""

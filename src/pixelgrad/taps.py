@@ -1,0 +1,101 @@
+"""Reading the outputs of layers while a module runs, by forward hooks that are removed afterwards.
+
+Downstream of a tapped layer goes a copy of its output: an in-place module that follows (`ReLU(inplace=True)`)
+cannot change what was tapped, and gradients with respect to the tapped tensor exist.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+from torch import Tensor, nn
+
+
+class Layer(NamedTuple):
+    """One run of a module: `name` is `NAME:2` for its second run; `shape` is of one picture's output."""
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+
+
+class Stop(BaseException):
+    """Ends a forward pass once every tapped layer has run. Not an Exception: a network may catch those."""
+
+
+@contextmanager
+def tapped(module: nn.Module, names: Sequence[str], stop: bool) -> Iterator[dict[str, Tensor]]:
+    """Fills the yielded dictionary with the outputs of `names` during the next forward pass.
+
+    With `stop`, raises Stop out of the forward pass as soon as all of them are there.
+    """
+    found: dict[str, Tensor] = {}
+    runs: Counter[str] = Counter()
+    modules = dict(module.named_modules())
+
+    def hook(base: str) -> Any:
+        def keep(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+            runs[base] += 1
+            name = base if runs[base] == 1 else f"{base}:{runs[base]}"
+            tensor = _tensor(output)
+            if name not in names or tensor is None:
+                return None
+            found[name] = tensor
+            if stop and len(found) == len(names):
+                raise Stop
+            return _replaced(output, tensor, tensor.clone())
+
+        return keep
+
+    bases = dict.fromkeys(name.partition(":")[0] for name in names)
+    handles = [modules[base].register_forward_hook(hook(base)) for base in bases]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+@contextmanager
+def trace(module: nn.Module) -> Iterator[list[Layer]]:
+    """Fills the yielded list with every layer that runs, in the order in which they finish."""
+    seen: list[Layer] = []
+    runs: Counter[str] = Counter()
+
+    def hook(name: str) -> Any:
+        def note(owner: nn.Module, _inputs: Any, output: Any) -> None:
+            runs[name] += 1
+            tensor = _tensor(output)
+            if tensor is not None:
+                shown = name if runs[name] == 1 else f"{name}:{runs[name]}"
+                seen.append(Layer(shown, type(owner).__name__, tuple(tensor.shape[1:])))
+
+        return note
+
+    handles = [m.register_forward_hook(hook(name)) for name, m in module.named_modules() if name]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _tensor(output: Any) -> Tensor | None:
+    """The tensor among a layer's output: itself, or the first of a tuple (attention) or mapping."""
+    if isinstance(output, Mapping):
+        output = next(iter(output.values()), None)
+    if isinstance(output, (tuple, list)):
+        output = output[0] if output else None
+    return output if isinstance(output, Tensor) else None
+
+
+def _replaced(output: Any, tensor: Tensor, copy: Tensor) -> Any:
+    """The same output with `copy` in the place of `tensor`."""
+    if output is tensor:
+        return copy
+    if type(output) in (tuple, list):
+        return type(output)([copy, *output[1:]])
+    return None  # another container: what follows gets the tensor itself

@@ -1,0 +1,99 @@
+"""What every technique has: settings that are checked when it is made, and `run`."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from . import objective_text
+from .classifier import Classifier
+from .errors import ModelError, SettingError
+from .gradient import Progress
+from .objectives.base import Objective
+from .objectives.logit import Logit, Target, classes
+from .registry import settings
+from .result import Result
+
+
+class Technique:
+    """A frozen set of settings. A subclass declares them with `setting()`, is registered by `@technique`, and
+    writes `apply`. The setting `objective` takes the text form as well."""
+
+    name: ClassVar[str] = ""  # verb/technique; @technique gives it
+
+    def __post_init__(self) -> None:
+        for s in settings(type(self)):
+            value = getattr(self, s.name)
+            if isinstance(value, list):  # a recipe's JSON has no tuples
+                value = tuple(value)
+            if s.name == "objective" and isinstance(value, str):
+                value = objective_text.read(value)
+            object.__setattr__(self, s.name, value)
+            s.check(value)
+
+    def run(
+        self, model: Classifier, pixels: Tensor | None = None, progress: Progress | None = None
+    ) -> Result:
+        """The result of the technique on pixels (n, 3, h, w) in [0, 1]; `progress` is called with a Step."""
+        start = time.perf_counter()
+        result = self.apply(model, pixels, progress)
+        if not bool(result.pixels.isfinite().all() & result.score.isfinite().all()):
+            raise ModelError(
+                f"{model.name} gave numbers that are not finite (NaN or infinite) here"
+            )
+        report = {**result.report, "seconds": time.perf_counter() - start}
+        return replace(result, report=report, weights=model.weights)
+
+    def apply(self, model: Classifier, pixels: Tensor | None, progress: Progress | None) -> Result:
+        """The technique itself."""
+        raise NotImplementedError
+
+    def values(self) -> dict[str, Any]:
+        """The settings that are not the defaults, as JSON has them."""
+        found = {s.name: getattr(self, s.name) for s in settings(type(self))}
+        changed = {
+            s.name: found[s.name] for s in settings(type(self)) if found[s.name] != s.default
+        }
+        return {k: repr(v) if isinstance(v, Objective) else v for k, v in changed.items()}
+
+
+def need_pixels(technique: Technique, pixels: Tensor | None) -> Tensor:
+    """The pixels, for a technique that does not go without."""
+    if pixels is None:
+        raise SettingError(f"{technique.name} looks at a picture: run(model, pixels)")
+    return pixels
+
+
+def aim(target: Target, objective: Objective | None) -> Objective:
+    """The objective of the two settings: `target` is short for `objective=Logit(target)`."""
+    if objective is not None and target is not None:
+        raise SettingError(
+            "give target or objective, not both: a target is short for Logit(target)"
+        )
+    return Logit(target) if objective is None else objective
+
+
+def describe(
+    model: Classifier, objective: Objective, score: Tensor, logits: Tensor
+) -> tuple[tuple[str, ...], list[dict[str, Any]]]:
+    """For each image: a title, and the facts (what was scored, what the model says)."""
+    probability = logits.double().softmax(1)
+    predicted = logits.argmax(1)
+    target = getattr(objective.resolve(model), "target", None)
+    of_class = isinstance(objective, Logit) or hasattr(objective, "target")
+    asked = classes(logits, target) if of_class else predicted
+    titles, facts = [], []
+    for i, (row, y, p) in enumerate(
+        zip(probability, asked.tolist(), predicted.tolist(), strict=True)
+    ):
+        says = {"predicted": model.label_of(p), "probability": float(row[p])}
+        if of_class:
+            titles.append(f"{model.label_of(y)} {float(row[y]):.1%}")
+            says |= {"class": model.label_of(y), "class_probability": float(row[y])}
+        else:
+            titles.append(f"{objective!r} = {float(score[i]):.4g}")
+        facts.append({**says, "score": float(score[i])})
+    return tuple(titles), facts
