@@ -132,24 +132,15 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
             })  # fmt: skip
             bar.console.print(*(f"{k} {v:.4g}" for k, v in history[-1].items()), highlight=False)
             checkpoint.save(path, recipe, net, optimizer, history)
-    export(args.out / "tinynet.safetensors", net, data, validation, recipe, history)
+    facts = {"labels": data.names, "recipe": recipe, "history": history}
+    export(args.out / "tinynet.safetensors", net, validation, **facts)
 
 
-def export(
-    path: Path,
-    net: nn.Module,
-    data: TinyImageNet,
-    validation: tuple[Tensor, Tensor],
-    recipe: dict[str, Any],
-    history: checkpoint.History,
-) -> None:
+def export(path: Path, net: nn.Module, validation: tuple[Tensor, Tensor], **facts: object) -> None:
     """Weights in float16, together with what is needed to use them and to know what they are."""
     net.half().float().eval()
     top1, top5 = accuracy(lambda part: net(normalise(part)), *validation)
-    facts = {
-        "labels": data.names, "mean": MEAN, "std": STD, "top1": top1, "top5": top5,
-        "data": "TinyImageNet", "licence": LICENCE, "recipe": recipe, "history": history,
-    }  # fmt: skip
+    facts |= {"mean": MEAN, "std": STD, "top1": top1, "top5": top5, "licence": LICENCE}
     tensors = {key: value.cpu().contiguous() for key, value in net.half().state_dict().items()}
     part = path.with_suffix(".part")
     try:

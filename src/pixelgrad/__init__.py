@@ -14,7 +14,8 @@ from .gradient import gradient
 from .images import open_image, open_images
 from .models import load
 from .registry import make
-from .technique import Result, Technique
+from .result import Result
+from .technique import Technique
 
 __all__ = [
     "Classifier",

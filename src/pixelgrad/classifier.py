@@ -7,15 +7,16 @@ after a failing one as well (see borrow.py).
 
 from __future__ import annotations
 
-import operator
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from . import labels as names_of_classes
 from .borrow import borrowed
 from .errors import ModelError, NotFound
 from .preprocessing import Preprocessing
@@ -24,7 +25,8 @@ from .taps import Layer, Stop, tapped, trace
 PIXELS, LOGITS = "pixels", "logits"
 
 
-class Guess(NamedTuple):
+@dataclass(frozen=True)
+class Guess:
     """One of the classes that a picture was given."""
 
     label: str
@@ -56,9 +58,7 @@ class Classifier:
         weights: str | None = None,
     ) -> None:
         if not isinstance(module, nn.Module):
-            raise ModelError(
-                f"a classifier is made from a torch module; got {type(module).__name__}"
-            )
+            raise ModelError(f"a classifier is made from a torch module; got {type(module).__name__}")
         box = (size, size) if isinstance(size, int) else size
         if resize is None and box is not None:
             resize = box[0] if box[0] == box[1] else box
@@ -129,12 +129,16 @@ class Classifier:
     @property
     def device(self) -> torch.device:
         """Where the module's parameters are."""
-        return next(_tensors(self.module), torch.empty(0)).device
+        return self._example().device
 
     @property
     def dtype(self) -> torch.dtype:
         """The precision of the module's parameters."""
-        return next(_tensors(self.module), torch.empty(0)).dtype
+        return self._example().dtype
+
+    def _example(self) -> Tensor:
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        return next((t for t in tensors if t.is_floating_point()), torch.empty(0))
 
     # ------------------------------------------------------------------ classes
 
@@ -157,24 +161,7 @@ class Classifier:
 
     def label(self, target: str | int) -> int:
         """The index of a class given by name or index. Raises NotFound with the nearest names."""
-        labels = self.labels
-        if isinstance(target, str):
-            if labels is not None:
-                folded = [label.casefold() for label in labels]
-                for search, among in ((target, list(labels)), (target.casefold(), folded)):
-                    if among.count(search) > 1:
-                        places = [str(i) for i, label in enumerate(among) if label == search]
-                        raise NotFound("single class", target, (), f"say {' or '.join(places)}")
-                    if search in among:
-                        return among.index(search)
-            if not target.strip().lstrip("-").isdecimal():
-                raise NotFound("class", target, labels or (), "" if labels else "it has no names")
-            target = int(target)
-        index = operator.index(target)
-        if index < 0 or (labels is not None and index >= len(labels)):
-            last = f"0 to {len(labels) - 1}" if labels is not None else "from 0"
-            raise NotFound("class", index, (), f"the classes of {self.name} are {last}")
-        return index
+        return names_of_classes.index_of(target, self.labels, self.name)
 
     # ------------------------------------------------------------------ layers
 
@@ -183,16 +170,12 @@ class Classifier:
         modules = dict(self.module.named_modules())
         base, _, run = name.partition(":")
         if not base or base not in modules or (run and not run.isdecimal()):
-            raise NotFound(
-                "layer", name, (n for n in modules if n), "`pixelgrad layers` lists them"
-            )
+            raise NotFound("layer", name, (n for n in modules if n), "`pixelgrad layers` lists them")
         return base if run in ("", "1") else f"{base}:{int(run)}"
 
     def layers(self, size: int | tuple[int, int] | None = None) -> list[Layer]:
         """Every layer that runs, in that order: name, kind, output shape for one picture of `size`."""
-        box = (
-            (size, size) if isinstance(size, int) else size or self.preprocessing.size or (224, 224)
-        )
+        box = (size, size) if isinstance(size, int) else size or self.preprocessing.size or (224, 224)
         blank = torch.full((1, 3, *box), 0.5, device=self.device, dtype=self.dtype)
         with torch.no_grad(), self.borrowed(), trace(self.module) as seen:
             self(blank)
@@ -216,13 +199,9 @@ class Classifier:
         if lo < -0.05 or hi > 1.05:
             self._warned_pixels = True
             cure = (
-                "divide by 255"
-                if hi > 20
-                else "pass the pixels in [0, 1]: mean and std are applied inside"
+                "divide by 255" if hi > 20 else "pass the pixels in [0, 1]: mean and std are applied inside"
             )
-            warnings.warn(
-                f"pixels from {lo:.3g} to {hi:.3g} look already normalised; {cure}", stacklevel=4
-            )
+            warnings.warn(f"pixels from {lo:.3g} to {hi:.3g} look already normalised; {cure}", stacklevel=4)
 
     def _logits(self, output: Any, n: int) -> Tensor:
         """The logits among what a module returned: itself, `.logits`, or the first of a tuple."""
@@ -234,13 +213,9 @@ class Classifier:
             output = output[0]
         if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != n:
             got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-            raise ModelError(
-                f"a classifier gives logits ({n}, classes) here; {self.name} gave {got}"
-            )
+            raise ModelError(f"a classifier gives logits ({n}, classes) here; {self.name} gave {got}")
         if self.labels is not None and output.shape[1] != len(self.labels):
-            raise ModelError(
-                f"{self.name} gave {output.shape[1]} logits but has {len(self.labels)} labels"
-            )
+            raise ModelError(f"{self.name} gave {output.shape[1]} logits but has {len(self.labels)} labels")
         if not self._looked_at_logits:
             self._looked_at_logits = True
             sums = output.detach().sum(1)
@@ -258,10 +233,6 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is an allocation that failed, on a GPU or on the CPU."""
     words = ("not enough memory", "can't allocate memory", "out of memory")
     return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)
-
-
-def _tensors(module: nn.Module) -> Iterable[Tensor]:
-    return (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point())
 
 
 def _per_colour(name: str, value: float | Sequence[float]) -> tuple[float, float, float]:

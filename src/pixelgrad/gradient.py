@@ -63,17 +63,13 @@ def evaluate(
     """
     objective, keep, n = objective.resolve(model), tuple(keep), len(pixels)
     parts = []
-    for rows in cuts(
-        pixels, chunk, lambda rows: parts.append(_one(model, objective, pixels, rows, keep))
-    ):
+    for rows in cuts(pixels, chunk, lambda rows: parts.append(_one(model, objective, pixels, rows, keep))):
         if progress is not None:
             progress(Step(rows.stop, n))
     if not parts:
         raise ModelError("no images: pixels are (0, 3, height, width)")
     kept = {name: torch.cat([p.kept[name] for p in parts]) for name in keep}
-    return Evaluation(
-        torch.cat([p.score for p in parts]), torch.cat([p.gradient for p in parts]), kept
-    )
+    return Evaluation(torch.cat([p.score for p in parts]), torch.cat([p.gradient for p in parts]), kept)
 
 
 def _one(
@@ -89,9 +85,7 @@ def _one(
             shape = tuple(score.shape)
             raise ModelError(f"{objective!r} gave {shape}; an objective gives one score per image")
         if not score.requires_grad:
-            raise ModelError(
-                f"{objective!r} has no gradient: {model.name} cuts the graph to the pixels"
-            )
+            raise ModelError(f"{objective!r} has no gradient: {model.name} cuts the graph to the pixels")
         (grad,) = torch.autograd.grad(score.sum(), x, materialize_grads=True)
     kept = {name: activations[name].detach() for name in keep}
     return Evaluation(score.detach(), grad, kept)

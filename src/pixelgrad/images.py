@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from .errors import ImageError, NotFound, OutputError
@@ -91,7 +91,7 @@ def read(path: str | os.PathLike[str]) -> Image.Image:
         raise ImageError(f"no such file: {path}") from error
     except PermissionError as error:
         raise ImageError(f"{path} may not be read: permission denied") from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise ImageError(f"{path} is not a picture; {', '.join(FORMATS)} are read") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{path} is too large; at most {MAX_PIXELS:,} pixels are read") from error
@@ -132,9 +132,7 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(array.permute(1, 2, 0).contiguous().numpy())
 
 
-def save(
-    image: Image.Image, path: str | os.PathLike[str], recipe: dict[str, Any] | None = None
-) -> None:
+def save(image: Image.Image, path: str | os.PathLike[str], recipe: dict[str, Any] | None = None) -> None:
     """Write a picture, atomically, in the format that its ending names; a PNG carries the recipe.
 
     Raises OutputError: unknown ending, no such folder, no permission, disk full.

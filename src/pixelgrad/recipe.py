@@ -42,7 +42,8 @@ def run(
         model = load(recipe["model"], recipe["weights"], device)
     files = tuple(recipe["images"])
     pixels = images.open_images([f["path"] for f in files], model) if files else None
-    return replace(technique.run(model, pixels, progress), files=files)
+    result: Result = technique.run(model, pixels, progress)
+    return replace(result, files=files)
 
 
 def of_picture(picture: str, paths: Sequence[str] = ()) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import math
 import pkgutil
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, dataclass_transform
 
@@ -28,11 +28,12 @@ from .errors import NotFound, SettingError
 
 VERBS = ("show", "follow", "find", "measure")
 
-C = TypeVar("C", bound=type)
+C = TypeVar("C", bound=type[Any])
 F = TypeVar("F", bound=Callable[..., Any])
 
-_techniques: dict[str, type] = {}
-_objectives: dict[str, type] = {}
+_techniques: dict[str, type[Any]] = {}
+_objectives: dict[str, type[Any]] = {}
+_settings: dict[type[Any], tuple[Setting, ...]] = {}
 _sources: dict[str, Source] = {}
 
 
@@ -92,7 +93,7 @@ class Source:
 def setting(
     default: Any,
     *,
-    help: str,
+    help: str,  # noqa: A002 - a field's help is called so everywhere
     lo: float | None = None,
     hi: float | None = None,
     unit: str = "",
@@ -102,20 +103,20 @@ def setting(
     return dataclasses.field(default=default, metadata={"setting": about})
 
 
-@functools.cache
-def settings(cls: type) -> tuple[Setting, ...]:
+def settings(cls: type[Any]) -> tuple[Setting, ...]:
     """The declared settings of a technique or objective, in their order."""
+    if cls not in _settings:
+        _settings[cls] = tuple(_declared(cls))
+    return _settings[cls]
+
+
+def _declared(cls: type[Any]) -> Iterator[Setting]:
     hints = typing.get_type_hints(cls)
-    found = []
     for field in dataclasses.fields(cls):
         if "setting" in field.metadata:
             kind, choices = _kind(hints[field.name])
-            found.append(
-                Setting(
-                    field.name, kind, field.default, choices=choices, **field.metadata["setting"]
-                )
-            )
-    return tuple(found)
+            about = field.metadata["setting"]
+            yield Setting(field.name, kind, field.default, choices=choices, **about)
 
 
 def _kind(hint: Any) -> tuple[type, tuple[str, ...]]:
@@ -135,19 +136,19 @@ def technique(cls: C) -> C:
     """Register a technique under the path of its file: `show/guided_backprop.py` is
     `show/guided-backprop`. Makes the class a frozen dataclass."""
     name = "/".join(cls.__module__.split(".")[-2:]).replace("_", "-")
-    made = dataclass(frozen=True)(cls)
+    made: Any = dataclass(frozen=True)(cls)
     _techniques[name] = made
     made.name = name
-    return made
+    return typing.cast(C, made)
 
 
 @dataclass_transform(frozen_default=True, field_specifiers=(setting,))
 def objective(cls: C) -> C:
     """Register an objective under its class name. Makes the class a frozen dataclass."""
     # the repr is the base class's: it leaves out what has its default
-    made = dataclass(frozen=True, repr=False)(cls)
+    made: Any = dataclass(frozen=True, repr=False)(cls)
     _objectives[made.__name__] = made
-    return made
+    return typing.cast(C, made)
 
 
 def model(load: F) -> F:
@@ -180,16 +181,14 @@ def discover() -> None:
             importlib.import_module(f"{name}.{found.name}")
 
 
-def techniques() -> dict[str, type]:
+def techniques() -> dict[str, type[Any]]:
     """All techniques by name, in the order of the verbs."""
     discover()
     order = {verb: i for i, verb in enumerate(VERBS)}
-    return dict(
-        sorted(_techniques.items(), key=lambda item: (order.get(item[0].split("/")[0], 9), item[0]))
-    )
+    return dict(sorted(_techniques.items(), key=lambda item: (order.get(item[0].split("/")[0], 9), item[0])))
 
 
-def objectives() -> dict[str, type]:
+def objectives() -> dict[str, type[Any]]:
     """All objectives by class name."""
     discover()
     return dict(sorted(_objectives.items()))

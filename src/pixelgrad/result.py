@@ -19,10 +19,11 @@ from torch import Tensor
 from . import images, pictures
 
 
-class Recipe(Protocol):
+class Maker(Protocol):
     """What made a result: a technique's name and the settings that are not its defaults."""
 
-    name: str
+    @property
+    def name(self) -> str: ...
 
     def values(self) -> dict[str, Any]: ...
 
@@ -36,7 +37,7 @@ class Result:
     technique has them. weights: the model's weights file, if it had one. files: the input's files (path, sha256).
     """
 
-    technique: Recipe
+    technique: Maker
     model: str
     pixels: Tensor
     score: Tensor

@@ -14,7 +14,7 @@ from .errors import ModelError, SettingError
 from .gradient import Progress
 from .objectives.base import Objective
 from .objectives.logit import Logit, Target, classes
-from .registry import settings
+from .registry import Setting, settings
 from .result import Result
 
 
@@ -25,7 +25,7 @@ class Technique:
     name: ClassVar[str] = ""  # verb/technique; @technique gives it
 
     def __post_init__(self) -> None:
-        for s in settings(type(self)):
+        for s in self.settings():
             value = getattr(self, s.name)
             if isinstance(value, list):  # a recipe's JSON has no tuples
                 value = tuple(value)
@@ -41,9 +41,7 @@ class Technique:
         start = time.perf_counter()
         result = self.apply(model, pixels, progress)
         if not bool(result.pixels.isfinite().all() & result.score.isfinite().all()):
-            raise ModelError(
-                f"{model.name} gave numbers that are not finite (NaN or infinite) here"
-            )
+            raise ModelError(f"{model.name} gave numbers that are not finite (NaN or infinite) here")
         report = {**result.report, "seconds": time.perf_counter() - start}
         return replace(result, report=report, weights=model.weights)
 
@@ -51,12 +49,15 @@ class Technique:
         """The technique itself."""
         raise NotImplementedError
 
+    @classmethod
+    def settings(cls) -> tuple[Setting, ...]:
+        """The declared settings, in their order."""
+        return settings(cls)
+
     def values(self) -> dict[str, Any]:
         """The settings that are not the defaults, as JSON has them."""
-        found = {s.name: getattr(self, s.name) for s in settings(type(self))}
-        changed = {
-            s.name: found[s.name] for s in settings(type(self)) if found[s.name] != s.default
-        }
+        found = {s.name: getattr(self, s.name) for s in self.settings()}
+        changed = {s.name: found[s.name] for s in self.settings() if found[s.name] != s.default}
         return {k: repr(v) if isinstance(v, Objective) else v for k, v in changed.items()}
 
 
@@ -70,9 +71,7 @@ def need_pixels(technique: Technique, pixels: Tensor | None) -> Tensor:
 def aim(target: Target, objective: Objective | None) -> Objective:
     """The objective of the two settings: `target` is short for `objective=Logit(target)`."""
     if objective is not None and target is not None:
-        raise SettingError(
-            "give target or objective, not both: a target is short for Logit(target)"
-        )
+        raise SettingError("give target or objective, not both: a target is short for Logit(target)")
     return Logit(target) if objective is None else objective
 
 
@@ -86,9 +85,7 @@ def describe(
     of_class = isinstance(objective, Logit) or hasattr(objective, "target")
     asked = classes(logits, target) if of_class else predicted
     titles, facts = [], []
-    for i, (row, y, p) in enumerate(
-        zip(probability, asked.tolist(), predicted.tolist(), strict=True)
-    ):
+    for i, (row, y, p) in enumerate(zip(probability, asked.tolist(), predicted.tolist(), strict=True)):
         says = {"predicted": model.label_of(p), "probability": float(row[p])}
         if of_class:
             titles.append(f"{model.label_of(y)} {float(row[y]):.1%}")

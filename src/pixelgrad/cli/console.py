@@ -18,9 +18,7 @@ from ..gradient import Step
 out = Console(emoji=False)  # sample:cat is not a cat
 err = Console(stderr=True, emoji=False)
 
-Model = Annotated[
-    str, typer.Option("--model", "-m", help="Classifier: `pixelgrad models` lists them.")
-]
+Model = Annotated[str, typer.Option("--model", "-m", help="Classifier: `pixelgrad models` lists them.")]
 Weights = Annotated[
     str | None, typer.Option("--weights", help="File with weights of your own for that model.")
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -40,7 +41,7 @@ def classify(
     if json:
         print_json(
             [
-                {"image": path, "top": [guess._asdict() for guess in row]}
+                {"image": path, "top": [asdict(guess) for guess in row]}
                 for path, row in zip(paths, guesses, strict=True)
             ]
         )

@@ -18,10 +18,8 @@ from .console import DEFAULT_MODEL, Device, Images, Json, Model, Weights, out, p
 Out = Annotated[
     str | None, typer.Option("--out", "-o", help="File to write: .png (with its recipe), .jpg, …")
 ]
-Raw = Annotated[
-    bool, typer.Option("--raw", help="Write the floats too, as .safetensors beside it.")
-]
-COMMON = {
+Raw = Annotated[bool, typer.Option("--raw", help="Write the floats too, as .safetensors beside it.")]
+COMMON: dict[str, tuple[Any, Any]] = {
     "model": (Model, DEFAULT_MODEL),
     "weights": (Weights, None),
     "device": (Device, "cpu"),
@@ -62,7 +60,7 @@ def command(name: str) -> Callable[..., None]:
             result.save(out_file, given["raw"])
         tell(result, out_file, given["json"])
 
-    options = {"paths": (Images, inspect.Parameter.empty)}
+    options: dict[str, tuple[Any, Any]] = {"paths": (Images, inspect.Parameter.empty)}
     options |= {s.name: (option(s), None) for s in own}
     options |= COMMON
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
@@ -79,7 +77,7 @@ def option(s: Setting) -> Any:
     """The annotation of a setting's option. None stands for the default, which the technique knows."""
     kind: Any = Literal[s.choices] if s.choices else s.kind
     about = s.help if s.default is None else f"{s.help} [dim](default: {s.default} {s.unit})[/]"
-    limits = {"min": s.lo, "max": s.hi} if s.kind in (int, float) else {}
+    limits: dict[str, Any] = {"min": s.lo, "max": s.hi} if s.kind in (int, float) else {}
     return Annotated[kind | None, typer.Option(help=about, **limits)]
 
 

@@ -22,9 +22,7 @@ def add(app: typer.Typer) -> None:
 
 
 def tour(
-    image: Annotated[
-        str, typer.Argument(metavar="[IMAGE]", help="A photograph.")
-    ] = "sample:coffee",
+    image: Annotated[str, typer.Argument(metavar="[IMAGE]", help="A photograph.")] = "sample:coffee",
     model: Model = DEFAULT_MODEL,
     weights: Weights = None,
     out_folder: Annotated[
@@ -58,9 +56,7 @@ def tour(
                 recipe.run(asked, model=classifier).save(folder / file)
             except OutputError:
                 raise
-            except (
-                PixelgradError
-            ) as error:  # a technique that does not suit this network says so on the page
+            except PixelgradError as error:  # a technique that does not suit this network says so on the page
                 problem = str(error)
             stops.append(report.Stop(name, technique, file, shlex.join(command), problem))
         page = report.page(image, classifier.name, guesses, stops)

@@ -59,7 +59,8 @@ def timm(name: str, weights: Path | None) -> Classifier:
 
 def _resize(name: str, config: dict[str, Any]) -> int | tuple[int, int]:
     """What timm's evaluation resizes to before the crop."""
-    height, width = (math.floor(side / config["crop_pct"]) for side in config["input_size"][1:])
+    crop: float = config["crop_pct"]
+    height, width = (math.floor(int(side) / crop) for side in config["input_size"][1:])
     if config["crop_mode"] == "squash":
         return height, width
     if config["crop_mode"] != "center" or height != width:
@@ -73,8 +74,8 @@ def _cached(name: str, config: dict[str, Any]) -> Path:
 
     places = []
     if config.get("hf_hub_id"):
-        for file in ("model.safetensors", "pytorch_model.bin"):
-            found = try_to_load_from_cache(config["hf_hub_id"], file)
+        for name_there in ("model.safetensors", "pytorch_model.bin"):
+            found = try_to_load_from_cache(config["hf_hub_id"], name_there)
             if isinstance(found, (str, os.PathLike)):
                 return Path(found)
         places.append(f"model.safetensors of huggingface.co/{config['hf_hub_id']}")

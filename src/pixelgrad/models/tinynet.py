@@ -104,4 +104,4 @@ def _facts(file: Path) -> dict[str, Any]:
             facts = {key: json.loads(value) for key, value in (opened.metadata() or {}).items()}
     except (OSError, SafetensorError, ValueError):
         return {}
-    return facts if {"labels", "mean", "std"} <= facts.keys() else {}
+    return facts if {"labels", "mean", "std", "recipe"} <= facts.keys() else {}

@@ -33,17 +33,11 @@ class Channel(Objective):
         values = activations[self.layer]
         if values.dim() not in (2, 4):
             shape = tuple(values.shape[1:])
-            raise SettingError(
-                f"layer {self.layer!r} has no channels; its output is {shape} per image"
-            )
+            raise SettingError(f"layer {self.layer!r} has no channels; its output is {shape} per image")
         if self.channel >= values.shape[1]:
             last = values.shape[1] - 1
             raise NotFound("channel", self.channel, (), f"{self.layer} has channels 0 to {last}")
-        return (
-            values[:, self.channel].flatten(1).mean(1)
-            if values.dim() == 4
-            else values[:, self.channel]
-        )
+        return values[:, self.channel].flatten(1).mean(1) if values.dim() == 4 else values[:, self.channel]
 
     def resolve(self, model: Classifier) -> Channel:
         return dataclasses.replace(self, layer=model.layer(self.layer))
