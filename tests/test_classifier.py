@@ -135,8 +135,8 @@ def test_taps_equal_a_forward_pass_by_hand(small, pixels):
         conv2 = m.conv2(pool)
         relu2 = F.relu(conv2)
         fc = m.fc(relu2.mean((2, 3)))
-    expected = dict(conv1=conv1, bn1=bn1, relu=relu, pool=pool, conv2=conv2, fc=fc, logits=fc, pixels=pixels)
-    expected["relu:2"] = relu2
+    expected = {"conv1": conv1, "bn1": bn1, "relu": relu, "pool": pool, "conv2": conv2, "relu:2": relu2}
+    expected |= {"fc": fc, "logits": fc, "pixels": pixels}
     assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-12, atol=1e-12)

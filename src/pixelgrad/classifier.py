@@ -205,10 +205,8 @@ class Classifier:
 
     def _logits(self, output: Any, n: int) -> Tensor:
         """The logits among what a module returned: itself, `.logits`, or the first of a tuple."""
-        if isinstance(output, Mapping):
-            output = output.get("logits", output)
-        else:
-            output = getattr(output, "logits", output)
+        logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+        output = output if logits is None else logits
         if isinstance(output, (tuple, list)) and output:
             output = output[0]
         if not isinstance(output, Tensor) or output.dim() != 2 or len(output) != n:

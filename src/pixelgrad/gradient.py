@@ -102,9 +102,12 @@ def cuts(pixels: Tensor, chunk: int | None, work: Callable[[slice], object]) -> 
         try:
             work(rows)
         except RuntimeError as error:
-            if chunk == 1 or not is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
-            chunk = max(1, (rows.stop - rows.start) // 2)
+            if rows.stop - rows.start == 1:
+                height, width = pixels.shape[-2:]
+                raise ModelError(f"memory is too small for one picture of {height}×{width}") from error
+            chunk = (rows.stop - rows.start) // 2
             continue
         start = rows.stop
         yield rows

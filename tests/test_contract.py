@@ -1,0 +1,160 @@
+"""What every technique promises, for all that are registered, on a small network."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import pixelgrad as pg
+from pixelgrad.errors import ModelError, SettingError
+from pixelgrad.registry import Setting, settings, techniques
+from tests.test_classifier import same, state_of
+
+NAMES = list(techniques())
+
+
+@pytest.fixture(params=NAMES)
+def name(request):
+    return request.param
+
+
+def test_name_is_the_path_of_the_file(name):
+    cls = techniques()[name]
+    assert cls.__module__ == "pixelgrad." + name.replace("/", ".").replace("-", "_")
+    assert pg.make(name) == cls()
+
+
+def test_everything_is_explained(name):
+    cls = techniques()[name]
+    assert cls.__doc__
+    assert "(" in __import__(cls.__module__, fromlist=["_"]).__doc__, "the source is missing"
+    for s in settings(cls):
+        assert s.help, s.name
+        if s.kind in (int, float):
+            assert s.lo is not None or s.hi is not None, f"{s.name} has no range"
+
+
+def test_shapes_and_report(name, small, pixels):
+    found = pg.make(name).run(small, pixels)
+    assert found.pixels.shape in [(5, 16, 16), (5, 3, 16, 16)]
+    assert found.score.shape == (5,)
+    assert found.pixels.isfinite().all()
+    assert found.score.isfinite().all()
+    assert not found.pixels.requires_grad
+    assert found.technique == pg.make(name)
+    assert found.model == "small"
+    assert found.report["gradients"] >= 0
+    assert found.report["seconds"] > 0
+    json.dumps(dict(found.report))
+
+
+def test_repeatable(name, small, pixels):
+    first, second = (pg.make(name).run(small, pixels) for _ in range(2))
+    assert torch.equal(first.pixels, second.pixels)
+    assert torch.equal(first.score, second.score)
+
+
+def test_independent_of_batch_mates(name, small, pixels):
+    whole = pg.make(name).run(small, pixels)
+    for i in range(5):
+        alone = pg.make(name).run(small, pixels[i : i + 1])
+        torch.testing.assert_close(alone.pixels[0], whole.pixels[i], rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(alone.score[0], whole.score[i], rtol=1e-10, atol=1e-12)
+
+
+def test_independent_of_the_cut(name, small, pixels, monkeypatch):
+    import sys
+
+    whole = pg.make(name).run(small, pixels)
+    monkeypatch.setitem(sys.modules["pixelgrad.gradient"].TOGETHER, "cpu", 1e-9)
+    seen = []
+    cut = pg.make(name).run(small, pixels, seen.append)
+    torch.testing.assert_close(cut.pixels, whole.pixels, rtol=1e-10, atol=1e-12)
+    assert seen[-1].done == seen[-1].total
+
+
+def test_input_and_module_untouched(name, small, pixels):
+    before, state = pixels.clone(), state_of(small.module.train())
+    pg.make(name).run(small, pixels)
+    assert torch.equal(pixels, before)
+    assert same(state, state_of(small.module))
+
+
+def test_module_untouched_after_a_failure(name, small, pixels):
+    state = state_of(small.module.train())
+
+    def stop(_):
+        raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        pg.make(name).run(small, pixels, stop)
+    assert same(state, state_of(small.module))
+
+
+def test_numbers_that_are_not_finite_are_said(name, small, pixels):
+    small.module.fc.weight.data[:] = float("nan")
+    with pytest.raises(ModelError, match="not finite"):
+        pg.make(name).run(small, pixels)
+
+
+def test_bad_pixels_are_said(name, small):
+    with pytest.raises(ModelError, match="pixels are"):
+        pg.make(name).run(small, torch.rand(3, 8, 8))
+
+
+def test_saved_picture_carries_the_recipe(name, small, pixels, tmp_path):
+    found = pg.make(name).run(small, pixels[:2])
+    found.save(tmp_path / "a.png", raw=True)
+    from safetensors.torch import load_file
+
+    from pixelgrad import images
+
+    recipe = images.recipe(tmp_path / "a.png")
+    assert recipe == json.loads(json.dumps(found.recipe()))
+    assert pg.make(recipe["technique"], **recipe["settings"]) == found.technique
+    raw = load_file(tmp_path / "a.safetensors")
+    assert torch.equal(raw["pixels"], found.pixels)
+    assert found._repr_png_().startswith(b"\x89PNG")
+    assert "data:image/png;base64," in found.to_html()
+
+
+def check(kind, value, **about):
+    fields = {"default": 1, "help": "", "lo": None, "hi": None, "unit": "", "choices": ()}
+    Setting("x", kind, **(fields | about)).check(value)
+
+
+@pytest.mark.parametrize(("kind", "about", "value", "message"), [
+    (int, {"lo": 1}, 0, "x is at least 1; got 0"),
+    (int, {"hi": 3, "lo": 0, "unit": "px"}, 4, "x is from 0 to 3 px; got 4"),
+    (int, {}, 1.5, "x is a whole number"),
+    (int, {}, True, "x is a whole number"),
+    (int, {}, None, "x is a whole number"),
+    (float, {"hi": 1}, 1.01, "x is at most 1"),
+    (float, {}, float("nan"), "x is a number"),
+    (float, {}, "1", "x is a number"),
+    (bool, {}, 1, "x is true or false"),
+    (str, {"choices": ("a", "b")}, "c", "x is one of a, b; got 'c'"),
+])  # fmt: skip
+def test_a_setting_out_of_its_range(kind, about, value, message):
+    with pytest.raises(SettingError, match=message):
+        check(kind, value, **about)
+
+
+@pytest.mark.parametrize(("kind", "about", "value"), [
+    (int, {"lo": 1}, 1), (float, {"hi": 1}, 1), (float, {}, 2), (bool, {}, False),
+    (str, {"choices": ("a",)}, "a"), (int, {"default": None}, None),
+])  # fmt: skip
+def test_a_setting_in_its_range(kind, about, value):
+    check(kind, value, **about)
+
+
+@pytest.mark.parametrize(("name", "values", "message"), [
+    ("show/salency", {}, "no technique 'show/salency'; did you mean 'show/saliency'?"),
+    ("show/saliency", {"traget": 1}, "no setting of show/saliency 'traget'; did you mean 'target'?"),
+])  # fmt: skip
+def test_make_offers_the_nearest(name, values, message):
+    with pytest.raises(pg.PixelgradError) as caught:
+        pg.make(name, **values)
+    assert str(caught.value).startswith(message)
