@@ -85,7 +85,7 @@ def redo(
     picture: Annotated[str, typer.Argument(metavar="PICTURE", help="A PNG that pixelgrad wrote.")],
     images: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[IMAGE...]", help="Other pictures to do the same with."),
+        typer.Argument(metavar="[IMAGE]", help="Other pictures to do the same with."),
     ] = None,
     device: Device = "cpu",
     out_file: Out = None,
