@@ -12,14 +12,14 @@ from pixelgrad.registry import VERBS
 SRC = Path(__file__).parent.parent / "src" / "pixelgrad"
 LAYERS = (
     ("errors",),
-    ("registry", "preprocessing", "labels", "borrow", "taps"),
+    ("registry", "preprocessing", "labels", "borrow", "taps", "steps"),
     ("images",),
     ("classifier", "pictures", "datasets.*"),
     ("objectives.base", "result"),
     ("objectives.logit",),
     ("objectives.*",),
     ("objective_text", "gradient"),
-    ("technique", "models.weights", "models.imagenet"),
+    ("technique", "ascent", "models.weights", "models.imagenet"),
     ("models.*",),
     ("models",),
     tuple(f"{verb}.*" for verb in VERBS),

@@ -38,6 +38,9 @@ def no_network(monkeypatch) -> Iterator[None]:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     monkeypatch.setattr(urllib.request, "urlopen", refuse)
+    # where timm would begin a download; without this huggingface_hub tries again for a minute
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", refuse)
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_url", refuse)
     yield
     assert asked == []
 

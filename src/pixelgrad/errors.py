@@ -6,7 +6,8 @@ PixelgradError
 ├── ImageError     a file that is no picture we read, or a picture that cannot be made
 ├── ModelError     weights that are missing or do not fit, outputs that are no logits
 ├── DataError      a folder of data that is incomplete or of another kind
-└── OutputError    a result that cannot be written
+├── OutputError    a result that cannot be written
+└── Cancelled      raised by a progress callback that wants the work to stop
 """
 
 from __future__ import annotations
@@ -50,6 +51,10 @@ class DataError(PixelgradError, ValueError):
 
 class OutputError(PixelgradError, OSError):
     """A result that cannot be written."""
+
+
+class Cancelled(PixelgradError):
+    """Raised by a progress callback that wants the work to stop."""
 
 
 def nearest(name: str, known: Iterable[str], limit: int = 3) -> list[str]:

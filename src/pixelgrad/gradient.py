@@ -10,6 +10,7 @@ batch is cut to the memory there is. No result depends on the cut, nor on the ot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -26,13 +27,22 @@ TOGETHER_ON_GPU = 256
 
 
 class Step(NamedTuple):
-    """Where a technique is: `done` of `total`."""
+    """Where a technique is: `done` of `total`; if it follows a gradient, the pictures so far and their scores."""
 
     done: int
     total: int
+    pixels: Tensor | None = None
+    score: Tensor | None = None
 
 
 Progress = Callable[[Step], None]
+
+
+class Work(NamedTuple):
+    """Who watches a technique at work, and the file in which long work keeps where it is."""
+
+    progress: Progress | None = None
+    checkpoint: Path | None = None
 
 
 class Evaluation(NamedTuple):

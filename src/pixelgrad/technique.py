@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from torch import Tensor
@@ -11,7 +13,7 @@ from torch import Tensor
 from . import objective_text
 from .classifier import Classifier
 from .errors import ModelError, SettingError
-from .gradient import Progress
+from .gradient import Progress, Work
 from .objectives.base import Objective
 from .objectives.logit import Logit, Target, classes
 from .registry import Setting, settings
@@ -35,17 +37,26 @@ class Technique:
             s.check(value)
 
     def run(
-        self, model: Classifier, pixels: Tensor | None = None, progress: Progress | None = None
+        self,
+        model: Classifier,
+        pixels: Tensor | None = None,
+        progress: Progress | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
     ) -> Result:
-        """The result of the technique on pixels (n, 3, h, w) in [0, 1]; `progress` is called with a Step."""
+        """The result of the technique on pixels (n, 3, h, w) in [0, 1].
+
+        progress: called with a Step; it may raise Cancelled. checkpoint: a file in which a technique that follows a
+        gradient keeps where it is; if it is there the run goes on from it, and at the end it is deleted.
+        """
         start = time.perf_counter()
-        result = self.apply(model, pixels, progress)
+        work = Work(progress, None if checkpoint is None else Path(checkpoint))
+        result = self.apply(model, pixels, work)
         if not bool(result.pixels.isfinite().all() & result.score.isfinite().all()):
             raise ModelError(f"{model.name} gave numbers that are not finite (NaN or infinite) here")
         report = {**result.report, "seconds": time.perf_counter() - start}
         return replace(result, report=report, weights=model.weights)
 
-    def apply(self, model: Classifier, pixels: Tensor | None, progress: Progress | None) -> Result:
+    def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:
         """The technique itself."""
         raise NotImplementedError
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..classifier import LOGITS, Classifier
-from ..gradient import Progress, evaluate
+from ..gradient import Work, evaluate
 from ..objectives.base import Objective
 from ..objectives.logit import Target
 from ..registry import setting, technique
@@ -31,11 +31,11 @@ class Saliency(Technique):
         None, help="score to look for in place of a class: \"LogProbability('tabby')\""
     )
 
-    def apply(self, model: Classifier, pixels: Tensor | None, progress: Progress | None) -> Result:
+    def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:
         """Maps (n, h, w) from one gradient per image."""
         pixels = need_pixels(self, pixels)
         objective = aim(self.target, self.objective)
-        score, gradient, kept = evaluate(model, objective, pixels, keep=[LOGITS], progress=progress)
+        score, gradient, kept = evaluate(model, objective, pixels, keep=[LOGITS], progress=work.progress)
         titles, facts = describe(model, objective, score, kept[LOGITS])
         return Result(
             technique=self,

@@ -1,0 +1,89 @@
+"""Step rules: from a gradient to the next parameter. All ascend, and treat each image by itself.
+
+z is the parameter (n, …), g the gradient of the score in the same shape. A rule's memory is a dictionary of
+tensors with one row per image, so that images can leave the batch and a run can be saved.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+Memory = dict[str, Tensor]
+
+
+class Rule(Protocol):
+    """A step rule. `step` counts from 0."""
+
+    def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]: ...
+
+
+def norm(g: Tensor) -> Tensor:
+    """‖g‖₂ of each image, shaped to divide by."""
+    length = torch.linalg.vector_norm(g.flatten(1), dim=1)
+    shaped: Tensor = length.reshape(-1, *(1,) * (g.dim() - 1))
+    return shaped
+
+
+@dataclass(frozen=True)
+class NormalizedGradient:
+    """z + lr · g / ‖g‖₂, the course's rule."""
+
+    lr: float
+
+    def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
+        return z + self.lr * g / norm(g), memory
+
+
+@dataclass(frozen=True)
+class Sign:
+    """z + lr · sign(g) (Goodfellow 2015)."""
+
+    lr: float
+
+    def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
+        return z + self.lr * g.sign(), memory
+
+
+@dataclass(frozen=True)
+class Momentum:
+    """v ← m·v + g; z + lr · v."""
+
+    lr: float
+    momentum: float = 0.9
+
+    def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
+        v = g + self.momentum * memory["v"] if memory else g
+        return z + self.lr * v, {"v": v}
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam (Kingma & Ba 2015), and with `nesterov` NAdam (Dozat 2016), with torch's constants."""
+
+    lr: float
+    nesterov: bool = False
+    beta1: float = 0.9
+    beta2: float = 0.999
+    epsilon: float = 1e-8
+
+    def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
+        m, v = memory.get("m", torch.zeros_like(z)), memory.get("v", torch.zeros_like(z))
+        m = self.beta1 * m + (1 - self.beta1) * g
+        v = self.beta2 * v + (1 - self.beta2) * g * g
+        root = (v / (1 - self.beta2 ** (step + 1))).sqrt() + self.epsilon
+        if self.nesterov:
+            now, following = self._decay(step), self._decay(step + 1)
+            product = math.prod(self._decay(k) for k in range(step + 1))
+            first = (1 - now) / (1 - product) * g + following / (1 - product * following) * m
+        else:
+            first = m / (1 - self.beta1 ** (step + 1))
+        return z + self.lr * first / root, {"m": m, "v": v}
+
+    def _decay(self, step: int) -> float:
+        """NAdam's momentum at a step."""
+        return self.beta1 * (1 - 0.5 * math.pow(0.96, (step + 1) * 0.004))
