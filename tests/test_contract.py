@@ -121,7 +121,7 @@ def test_saved_picture_carries_the_recipe(name, small, pixels, tmp_path):
 
 
 def check(kind, value, **about):
-    fields = {"default": 1, "help": "", "lo": None, "hi": None, "unit": "", "choices": ()}
+    fields = {"default": 1, "help": "", "lo": None, "hi": None, "unit": "", "choices": (), "text": False}
     Setting("x", kind, **(fields | about)).check(value)
 
 

