@@ -25,9 +25,7 @@ def prepare(out: Path, resume: bool) -> Path:
     except OSError as error:
         raise OutputError(f"cannot write to {str(out)!r}: {error.strerror}") from error
     if path.exists() and not resume:
-        raise OutputError(
-            f"{str(path)!r} exists: --resume goes on from it, another --out starts anew"
-        )
+        raise OutputError(f"{str(path)!r} exists: --resume goes on from it, another --out starts anew")
     return path
 
 
@@ -48,9 +46,7 @@ def save(
         raise OutputError(f"cannot write {str(path)!r}: {error}") from error
 
 
-def restore(
-    path: Path, recipe: dict[str, Any], net: nn.Module, optimizer: torch.optim.Optimizer
-) -> History:
+def restore(path: Path, recipe: dict[str, Any], net: nn.Module, optimizer: torch.optim.Optimizer) -> History:
     """Load a checkpoint of the same recipe into `net` and `optimizer`."""
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

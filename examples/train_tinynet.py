@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from rich.console import Console
 from rich.progress import Progress, TextColumn
 from safetensors import SafetensorError
 from safetensors.torch import save_file
@@ -49,9 +50,7 @@ def rate(step: int, per_epoch: int, epochs: int, batch: int) -> float:
 
 
 @torch.no_grad()
-def accuracy(
-    logits_of: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor
-) -> tuple[float, float]:
+def accuracy(logits_of: Callable[[Tensor], Tensor], pixels: Tensor, labels: Tensor) -> tuple[float, float]:
     """The share of pictures whose class is the first guess, and among the first five."""
     logits = torch.cat([logits_of(part) for part in torch.split(pixels, 250)])
     hits = logits.topk(min(5, logits.shape[1])).indices == labels[:, None]
@@ -60,7 +59,7 @@ def accuracy(
 
 def read(pictures: list[Picture], device: torch.device) -> tuple[Tensor, Tensor]:
     """All pictures, (n, 3, 64, 64) uint8, and their labels: 50,000 take 0.6 GB and 15 seconds."""
-    with Progress(transient=True) as bar:
+    with Progress(console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("reading pictures", total=len(pictures))
         pixels = load(pictures, lambda _: bar.advance(task))
     return pixels.to(device), torch.tensor([p.label for p in pictures], device=device)
@@ -99,7 +98,8 @@ def train(args: argparse.Namespace, device: torch.device) -> None:
     if len(history) < args.epochs:
         pixels, labels = read(pictures, device)
     steps = math.ceil(len(pictures) / args.batch)
-    with Progress(*Progress.get_default_columns(), TextColumn("{task.fields[now]}")) as bar:
+    columns = (*Progress.get_default_columns(), TextColumn("{task.fields[now]}"))
+    with Progress(*columns, console=Console(stderr=True)) as bar:
         done, total = len(history) * steps, args.epochs * steps
         task = bar.add_task("training", total=total, completed=done, now="")
         for epoch in range(len(history), args.epochs):

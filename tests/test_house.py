@@ -12,7 +12,7 @@ from pixelgrad.registry import VERBS
 SRC = Path(__file__).parent.parent / "src" / "pixelgrad"
 LAYERS = (
     ("errors",),
-    ("registry", "preprocessing", "labels", "borrow", "taps", "steps"),
+    ("registry", "preprocessing", "labels", "borrow", "taps", "steps", "revive", "canvases", "transforms"),
     ("images",),
     ("classifier", "pictures", "datasets.*"),
     ("objectives.base", "result"),

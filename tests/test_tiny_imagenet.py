@@ -12,9 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from miniature import draw, miniature
 from pixelgrad.datasets.tiny_imagenet import Picture, TinyImageNet, load
 from pixelgrad.errors import DataError
+
+from .miniature import draw, miniature
 
 
 @pytest.fixture

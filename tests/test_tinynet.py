@@ -104,9 +104,7 @@ def test_weights_of_another_shape_are_refused(tmp_path: Path) -> None:
         pg.load("tinynet", weights=tmp_path / "three.pt")
 
 
-def test_accuracy_on_the_validation_pictures(
-    tinynet: pg.Classifier, shared: Path, tmp_path: Path
-) -> None:
+def test_accuracy_on_the_validation_pictures(tinynet: pg.Classifier, shared: Path, tmp_path: Path) -> None:
     archive = shared / "data" / "tiny-imagenet-100-A.tar.xz"
     if not archive.is_file():
         pytest.skip(f"needs {archive}")

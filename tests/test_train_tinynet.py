@@ -6,6 +6,7 @@ import importlib
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -14,15 +15,21 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from miniature import miniature
+from .miniature import miniature
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 @pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+def script(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     monkeypatch.syspath_prepend(EXAMPLES)
-    return importlib.import_module("train_tinynet")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)  # only a CPU repeats its bits
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # nor in the processes started here
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for pictures so few, threads cost more than they save
+    yield importlib.import_module("train_tinynet")
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +133,9 @@ def test_refusals_are_one_line(
     assert "no such weights file" in refusal("--evaluate", str(data), "--weights", trained + "x")
 
 
-def test_killed_and_resumed_is_bit_identical(
-    script: ModuleType, data: Path, tmp_path: Path
-) -> None:
+def test_killed_and_resumed_is_bit_identical(script: ModuleType, data: Path, tmp_path: Path) -> None:
     killed, whole = tmp_path / "killed", tmp_path / "whole"
-    epochs = ("--epochs", "8")
+    epochs = ("--epochs", "4")
     command = [sys.executable, str(EXAMPLES / "train_tinynet.py")]
     process = subprocess.Popen([*command, *arguments(data, killed, *epochs)])
     while process.poll() is None and not (killed / "checkpoint.pt").exists():

@@ -49,10 +49,12 @@ class Seen(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Per image: how good it is (the lowest is kept; infinity: not at all), and whether it is finished."""
+    """Per image: how good it is (the lowest is kept; infinity: not at all), whether it is finished, and what the rule
+    should find in its memory."""
 
     value: Tensor
     finished: Tensor
+    note: Memory = {}  # noqa: RUF012 - never written to
 
 
 Judge = Callable[[Seen], Verdict]
@@ -101,12 +103,14 @@ def ascend(
     judge: Judge | None = None,
     frames_every: int = 0,
     seed: int = 0,
+    revive: int = 0,
     work: Work,
     key: str = "",
 ) -> Outcome:
     """Follow the gradient of an objective for at most `steps` steps.
 
-    judge: says after each forward pass how good a picture is; without one the latest is kept. key: what a
+    judge: says after each forward pass how good a picture is; without one the latest is kept. revive: in the first so
+    many steps the gradient passes rectifiers that are dead. key: what a
     checkpoint must have been made for. Raises ModelError where a gradient is not finite or zero everywhere.
     """
     objective = objective.resolve(model)
@@ -114,7 +118,7 @@ def ascend(
     saved = time.monotonic()
     try:
         while state.step < steps and len(state.rows):
-            state = _step(state, model, objective, canvas, rule, transform, constrain, judge, frames_every)
+            state = _step(state, model, objective, canvas, rule, transform, constrain, judge, frames_every, revive)
             if work.checkpoint is not None and time.monotonic() - saved > SAVE_EVERY:
                 _save(work, key, state)
                 saved = time.monotonic()
@@ -158,6 +162,7 @@ def _step(
     constrain: Constraint | None,
     judge: Judge | None,
     frames_every: int,
+    revive: int,
 ) -> State:
     """The state after one more step. Nothing of the old one changes, so that it can be fallen back to."""
     rows, step = state.rows, state.step
@@ -172,6 +177,7 @@ def _step(
         objective.select(rows.tolist()),
         shown.detach(),
         keep=[LOGITS] if judge is not None else [],
+        reviving=step < revive,
     )
     kept, value = state.kept, state.value
     score = state.score.index_copy(0, rows, evaluation.score)
@@ -184,6 +190,7 @@ def _step(
         value = value.index_copy(0, rows, torch.where(better, verdict.value, value[rows]))
         choice = better[:, None, None, None]
         kept = kept.index_copy(0, rows, torch.where(choice, pixels.detach(), kept[rows]))
+        memory = memory | verdict.note
         stay = ~verdict.finished
         if not bool(stay.all()):
             rows, old, g = rows[stay], old[stay], g[stay]
@@ -226,7 +233,7 @@ def _save(work: Work, key: str, state: State) -> None:
     data = io.BytesIO()
     torch.save({"key": key, "state": dict(vars(state))}, data)
     assert work.checkpoint is not None
-    images.write(work.checkpoint, data.getvalue())
+    images.write({work.checkpoint: data.getvalue()})
 
 
 def _load(work: Work, key: str) -> State | None:

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from . import labels as names_of_classes
 from .borrow import borrowed
 from .errors import ModelError, NotFound
-from .preprocessing import Preprocessing
+from .preprocessing import Preprocessing, per_colour, sides
 from .taps import Layer, Stop, tapped, trace
 
 PIXELS, LOGITS = "pixels", "logits"
@@ -59,18 +59,27 @@ class Classifier:
     ) -> None:
         if not isinstance(module, nn.Module):
             raise ModelError(f"a classifier is made from a torch module; got {type(module).__name__}")
-        box = (size, size) if isinstance(size, int) else size
+        box = None if size is None else sides("size", size)
+        box = (box, box) if isinstance(box, int) else box
         if resize is None and box is not None:
             resize = box[0] if box[0] == box[1] else box
+        elif resize is not None:
+            resize = sides("resize", resize)
+        if labels is not None and (
+            not isinstance(labels, Sequence)
+            or isinstance(labels, str)
+            or not all(isinstance(label, str) for label in labels)
+        ):
+            raise ModelError(f"labels are the names of the classes, in order; got {labels!r:.60}")
         self.module = module
         self.preprocessing = Preprocessing(box, resize, interpolation, antialias)
-        self.labels = tuple(labels) if labels is not None else None
+        self.labels = None if labels is None else tuple(labels)
         self.name = name or type(module).__name__
         self.weights = weights
-        self.mean = _per_colour("mean", mean)
-        self.std = _per_colour("std", std)
+        self.mean = per_colour("mean", mean)
+        self.std = per_colour("std", std)
         if min(self.std) <= 0:
-            raise ModelError(f"std is positive; got {self.std}")
+            raise ModelError(f"std is positive; got {std!r}")
         self._looked_at_pixels = self._warned_pixels = self._looked_at_logits = False
 
     def __repr__(self) -> str:
@@ -146,6 +155,8 @@ class Classifier:
     def top(self, pixels: Tensor, k: int = 5) -> list[list[Guess]]:
         """The k most probable classes of each picture, best first."""
         logits = self(pixels)
+        if not bool(logits.isfinite().all()):
+            raise ModelError(f"{self.name} gave logits that are not finite (NaN or infinite)")
         k = min(k, logits.shape[1])
         probability = logits.double().softmax(1)
         # ties go to the lower index, so that the order is total
@@ -176,9 +187,14 @@ class Classifier:
     def layers(self, size: int | tuple[int, int] | None = None) -> list[Layer]:
         """Every layer that runs, in that order: name, kind, output shape for one picture of `size`."""
         box = (size, size) if isinstance(size, int) else size or self.preprocessing.size or (224, 224)
-        blank = torch.full((1, 3, *box), 0.5, device=self.device, dtype=self.dtype)
-        with torch.no_grad(), self.borrowed(), trace(self.module) as seen:
-            self(blank)
+        try:
+            blank = torch.full((1, 3, *box), 0.5, device=self.device, dtype=self.dtype)
+            with torch.no_grad(), self.borrowed(), trace(self.module) as seen:
+                self(blank)
+        except RuntimeError as error:
+            if is_out_of_memory(error):
+                raise ModelError(f"memory is too small for a picture of {box[0]}×{box[1]}") from error
+            raise
         return seen
 
     # ------------------------------------------------------------------ checks
@@ -231,10 +247,3 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether this is an allocation that failed, on a GPU or on the CPU."""
     words = ("not enough memory", "can't allocate memory", "out of memory")
     return isinstance(error, torch.OutOfMemoryError) or any(w in str(error) for w in words)
-
-
-def _per_colour(name: str, value: float | Sequence[float]) -> tuple[float, float, float]:
-    values = (value,) * 3 if isinstance(value, (int, float)) else tuple(value)
-    if len(values) != 3:
-        raise ModelError(f"{name} is a number or one for each of 3 colours; got {values}")
-    return (float(values[0]), float(values[1]), float(values[2]))

@@ -19,6 +19,7 @@ from torch import Tensor
 from .classifier import Classifier, is_out_of_memory
 from .errors import ModelError
 from .objectives.base import Objective
+from .revive import revive
 
 # Pictures of 224×224 that go through a network together. More are no faster on a CPU and cost memory in
 # proportion; a GPU takes more.
@@ -66,14 +67,20 @@ def evaluate(
     keep: Iterable[str] = (),
     chunk: int | None = None,
     progress: Progress | None = None,
+    reviving: bool = False,
 ) -> Evaluation:
     """Score, gradient, and the activations `keep` of the same forward pass.
 
-    chunk: images at once (default: by their size; halved whenever memory runs out).
+    chunk: images at once (default: by their size; halved whenever memory runs out). reviving: let the gradient
+    through rectifiers that are dead (see revive.py).
     """
     objective, keep, n = objective.resolve(model), tuple(keep), len(pixels)
     parts = []
-    for rows in cuts(pixels, chunk, lambda rows: parts.append(_one(model, objective, pixels, rows, keep))):
+
+    def work(rows: slice) -> None:
+        parts.append(_one(model, objective, pixels, rows, keep, reviving))
+
+    for rows in cuts(pixels, chunk, work):
         if progress is not None:
             progress(Step(rows.stop, n))
     if not parts:
@@ -83,7 +90,12 @@ def evaluate(
 
 
 def _one(
-    model: Classifier, objective: Objective, pixels: Tensor, rows: slice, keep: tuple[str, ...]
+    model: Classifier,
+    objective: Objective,
+    pixels: Tensor,
+    rows: slice,
+    keep: tuple[str, ...],
+    reviving: bool,
 ) -> Evaluation:
     objective = objective.select(rows)
     # also inside a caller's no_grad or inference_mode
@@ -96,6 +108,8 @@ def _one(
             raise ModelError(f"{objective!r} gave {shape}; an objective gives one score per image")
         if not score.requires_grad:
             raise ModelError(f"{objective!r} has no gradient: {model.name} cuts the graph to the pixels")
+        if reviving:
+            revive(score)
         (grad,) = torch.autograd.grad(score.sum(), x, materialize_grads=True)
     kept = {name: activations[name].detach() for name in keep}
     return Evaluation(score.detach(), grad, kept)

@@ -7,12 +7,13 @@ what is too large before decoding it. Writing is atomic: a file is there whole o
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -73,13 +74,8 @@ def find(path: str | os.PathLike[str]) -> Path:
 
 def read(path: str | os.PathLike[str]) -> Image.Image:
     """A picture file as an upright RGB image."""
-    file = find(path)
     try:
-        size = file.stat().st_size
-        if not file.is_file():
-            raise ImageError(f"{path} is not a file")
-        if size > MAX_BYTES:
-            raise ImageError(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are read")
+        file = checked(path)
         with warnings.catch_warnings():
             # the pixel count is checked here, and damage shows in the decoding
             warnings.simplefilter("ignore")
@@ -98,7 +94,20 @@ def read(path: str | os.PathLike[str]) -> Image.Image:
     except ImageError:
         raise
     except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
+            raise ImageError(f"{path} cannot be read: {(error.strerror or '').lower()}") from error
         raise ImageError(f"{path} is damaged: {error}") from error
+
+
+def checked(path: str | os.PathLike[str]) -> Path:
+    """The file of a picture, if it is one and not too long to be read."""
+    file = find(path)
+    size = file.stat().st_size
+    if not file.is_file():
+        raise ImageError(f"{path} is not a file")
+    if size > MAX_BYTES:
+        raise ImageError(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are read")
+    return file
 
 
 def _check_size(path: object, size: tuple[int, int]) -> None:
@@ -113,6 +122,7 @@ def _rgb(image: Image.Image, path: object) -> Image.Image:
     """Any mode as 8-bit RGB; transparency on white, 16-bit scaled."""
     if image.mode.startswith("I"):  # 16 bits per pixel, however Pillow stores them
         values = np.asarray(image).astype(np.float64).clip(0, 65535)
+        values[values == image.info.get("transparency")] = 65535
         image = Image.fromarray((values / 257).round().astype(np.uint8))
     elif image.mode == "F":
         floats = np.asarray(image)
@@ -132,10 +142,10 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(array.permute(1, 2, 0).contiguous().numpy())
 
 
-def save(image: Image.Image, path: str | os.PathLike[str], recipe: dict[str, Any] | None = None) -> None:
-    """Write a picture, atomically, in the format that its ending names; a PNG carries the recipe.
+def encode(image: Image.Image, path: str | os.PathLike[str], recipe: dict[str, Any] | None = None) -> bytes:
+    """The bytes of a picture file in the format that the path's ending names; a PNG carries the recipe.
 
-    Raises OutputError: unknown ending, no such folder, no permission, disk full.
+    Raises OutputError: an ending that is not known, a picture too large for the format.
     """
     path = Path(path)
     formats = Image.registered_extensions()
@@ -146,38 +156,60 @@ def save(image: Image.Image, path: str | os.PathLike[str], recipe: dict[str, Any
     options: dict[str, Any] = {}
     if kind == "PNG" and recipe is not None:
         info = PngImagePlugin.PngInfo()
-        info.add_itxt(RECIPE, json.dumps(recipe, ensure_ascii=False))
+        info.add_itxt(RECIPE, json.dumps(recipe))
         options["pnginfo"] = info
     elif kind == "JPEG":
         options["quality"] = 95
     data = io.BytesIO()
-    image.save(data, kind, **options)
-    write(path, data.getvalue())
-
-
-def write(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file, atomically: into a neighbour first, which then takes the name."""
-    path = Path(path)
-    if path.is_dir():
-        raise OutputError(f"{path} is a folder")
-    temporary = None
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        image.save(data, kind, **options)
+    except (OSError, ValueError) as error:
+        size = f"{image.width}×{image.height}"
+        raise OutputError(f"{path}: {kind} does not take a picture of {size}: {error}") from error
+    return data.getvalue()
+
+
+def save(image: Image.Image, path: str | os.PathLike[str], recipe: dict[str, Any] | None = None) -> None:
+    """Write a picture, atomically. Raises OutputError: unknown ending, no such folder, no permission, disk full."""
+    write({path: encode(image, path, recipe)})
+
+
+def write(files: Mapping[str | os.PathLike[str], bytes]) -> None:
+    """Write files, all or none: each into a neighbour first, and when all are there they take the names."""
+    made: dict[str, Path] = {}
+    try:
+        for name, data in files.items():
+            path = Path(name)
+            if os.path.isdir(path):
+                raise OutputError(f"{path} is a folder")
+            made[_neighbour(path, data)] = path
+        for temporary, path in made.items():
+            os.replace(temporary, path)
+    except OSError as error:
+        if isinstance(error, OutputError):
+            raise
+        reason = (error.strerror or str(error)).lower()
+        if isinstance(error, FileNotFoundError):
+            reason = "no such folder"
+        raise OutputError(f"{path} cannot be written: {reason}") from error
+    finally:
+        for temporary in made:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _neighbour(path: Path, data: bytes) -> str:
+    """A file with this content in the same folder."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".pixelgrad-")
+    try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # as a file opened in the ordinary way
-        os.replace(temporary, path)
-    except BaseException as error:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, FileNotFoundError):
-            raise OutputError(f"{path} cannot be written: no such folder") from error
-        if isinstance(error, OSError):
-            reason = (error.strerror or str(error)).lower()
-            raise OutputError(f"{path} cannot be written: {reason}") from error
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
         raise
+    return temporary
 
 
 def recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -190,7 +222,7 @@ def recipe(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ImageError(f"{path} carries no recipe; PNG files that pixelgrad wrote do")
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ImageError(f"{path} carries a damaged recipe") from error
     if not isinstance(found, dict):
         raise ImageError(f"{path} carries a damaged recipe")

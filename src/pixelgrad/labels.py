@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import re
 from collections.abc import Sequence
 
 from .errors import NotFound
@@ -21,10 +22,12 @@ def index_of(target: str | int, labels: Sequence[str] | None, model: str) -> int
                 return places[0]
             if places:
                 raise NotFound("single class", target, (), f"say {' or '.join(map(str, places))}")
-        if not target.strip().lstrip("-").isdecimal():
+        if not re.fullmatch(r"\s*-?[0-9]{1,99}\s*", target):
             raise NotFound("class", target, known, "" if known else f"the classes of {model} have no names")
         target = int(target)
     try:
+        if isinstance(target, bool):
+            raise TypeError
         index = operator.index(target)
     except TypeError as error:
         raise NotFound("class", target, (), "a class is a name or a whole number") from error

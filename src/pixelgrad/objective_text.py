@@ -18,7 +18,10 @@ def read(text: str) -> Objective:
         tree = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise SettingError(f"{text!r} is no objective; one is Logit('tabby')") from error
-    found = _walk(tree, text)
+    try:
+        found = _walk(tree, text)
+    except (RecursionError, OverflowError) as error:
+        raise SettingError(f"{text!r} is too deep or its numbers too large") from error
     if not isinstance(found, Objective):
         raise SettingError(f"{text!r} is a number, not an objective; one is Logit('tabby')")
     return found
@@ -52,6 +55,8 @@ def _call(node: ast.Call, name: str, text: str) -> Objective:
     known = objectives()
     if name not in known:
         raise NotFound("objective", name, known, f"there are {', '.join(known)}")
+    if any(k.arg is None for k in node.keywords):
+        raise SettingError(f"{ast.unparse(node)!r} in {text!r}: ** is not understood")
     try:
         values = [ast.literal_eval(a) for a in node.args]
         named = {k.arg: ast.literal_eval(k.value) for k in node.keywords if k.arg}

@@ -72,6 +72,14 @@ def map_sheet(photos: Tensor | None, maps: Tensor, titles: Sequence[str] = ()) -
     return sheet([*above, below], titles)
 
 
+def image_sheet(rows: Sequence[Tensor], titles: Sequence[str] = ()) -> Image.Image:
+    """Rows of images (n, 3, h, w), one column for each image; a single image: side by side."""
+    drawn = [[_shown(images.to_image(x)) for x in row] for row in rows]
+    if len(drawn[0]) == 1:
+        drawn = [[row[0] for row in drawn]]
+    return sheet(drawn, titles)
+
+
 def sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str] = ()) -> Image.Image:
     """Rows of pictures in columns, with a title over each column."""
     columns = max(len(row) for row in rows)

@@ -7,13 +7,21 @@ are the classifier's business and happen inside it, once.
 
 from __future__ import annotations
 
+import math
+import operator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
+
+from .errors import ModelError
+
+INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
 
 @dataclass(frozen=True)
@@ -26,6 +34,11 @@ class Preprocessing:
     interpolation: str = "bilinear"
     antialias: bool = True
 
+    def __post_init__(self) -> None:
+        if self.interpolation not in INTERPOLATIONS:
+            known = ", ".join(INTERPOLATIONS)
+            raise ModelError(f"interpolation is one of {known}; got {self.interpolation!r}")
+
     def __call__(self, image: Image.Image) -> Tensor:
         """Pixels (1, 3, height, width) in [0, 1] of an RGB image."""
         if self.resize is not None:
@@ -36,3 +49,32 @@ class Preprocessing:
             image = F.center_crop(image, list(self.size))
         pixels: Tensor = F.pil_to_tensor(image)
         return pixels.to(torch.float32).div(255)[None]
+
+
+def sides(name: str, value: Any) -> int | tuple[int, int]:
+    """A side or a pair (height, width), checked. Raises ModelError."""
+    try:
+        if isinstance(value, (tuple, list)):
+            height, width = (operator.index(side) for side in value)
+            if min(height, width) > 0:
+                return height, width
+        elif operator.index(value) > 0:
+            return operator.index(value)
+    except (TypeError, ValueError):
+        pass
+    raise ModelError(f"{name} is a side, or (height, width), in pixels; got {value!r}")
+
+
+def per_colour(name: str, value: Any) -> tuple[float, float, float]:
+    """A number, or one for each of three colours, checked. Raises ModelError."""
+    try:
+        values: Sequence[Any] = value if hasattr(value, "__len__") and len(value) else (value,) * 3
+    except TypeError:  # a tensor of no dimension has a length that it does not tell
+        values = (value,) * 3
+    try:
+        red, green, blue = (float(v) for v in values)
+    except (TypeError, ValueError):
+        raise ModelError(f"{name} is a number, or one for each of 3 colours; got {value!r}") from None
+    if not all(map(math.isfinite, (red, green, blue))):
+        raise ModelError(f"{name} is finite; got {value!r}")
+    return red, green, blue

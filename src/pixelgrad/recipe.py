@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -47,11 +48,10 @@ def run(
 
 
 def of_picture(picture: str, paths: Sequence[str] = ()) -> dict[str, Any]:
-    """The recipe that a PNG carries, for its own pictures or for `paths`. Raises ImageError where it is
-    damaged, or a picture is gone or no longer the same."""
+    """The recipe that a PNG carries, for its own pictures or for `paths`. Raises ImageError where it is damaged, or
+    a picture is gone or no longer the same."""
     recipe = images.recipe(picture)
-    shape = {"technique": str, "settings": dict, "model": str, "images": list}
-    if any(not isinstance(recipe.get(key), kind) for key, kind in shape.items()):
+    if not _is_recipe(recipe):
         raise ImageError(f"{picture} carries a recipe that is damaged or of another version")
     if paths:
         files = [{"path": path, "sha256": _sha256(path)} for path in paths]
@@ -64,12 +64,22 @@ def of_picture(picture: str, paths: Sequence[str] = ()) -> dict[str, Any]:
     return {**recipe, "weights": recipe.get("weights"), "images": files}
 
 
+def _is_recipe(recipe: dict[str, Any]) -> bool:
+    """Whether the parts of a recipe are of the kinds that `run` takes."""
+    shape: dict[str, Any] = {"technique": str, "settings": dict, "model": str, "images": list}
+    shape["weights"] = (str, type(None))
+    return all(isinstance(recipe.get(key), kind) for key, kind in shape.items()) and all(
+        isinstance(file, dict) and all(isinstance(file.get(key), str) for key in ("path", "sha256"))
+        for file in recipe["images"]
+    )
+
+
 def _found(file: dict[str, str], picture: str) -> dict[str, str]:
     """The picture of a recipe: where it was, or beside the result."""
     path = file["path"]
-    if not images.find(path).is_file():
+    if not os.path.isfile(images.find(path)):
         beside = Path(picture).parent / Path(path).name
-        if not beside.is_file():
+        if not os.path.isfile(beside):
             raise ImageError(
                 f"{path}, from which {picture} was made, is not there; give the picture: "
                 f"pixelgrad redo {picture} IMAGE"
@@ -85,7 +95,8 @@ def _found(file: dict[str, str], picture: str) -> dict[str, str]:
 
 def _sha256(path: str) -> str:
     try:
-        return hashlib.sha256(images.find(path).read_bytes()).hexdigest()
+        with images.checked(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
     except PixelgradError:
         raise
     except OSError:

@@ -42,7 +42,8 @@ class Setting:
     """One setting of a technique or objective: everything a form, an option or a check needs."""
 
     name: str
-    kind: type  # int, float, bool or str
+    kind: type  # what a person types: int, float, bool or str
+    text: bool  # whether the value itself is always text
     default: Any
     help: str
     lo: float | None
@@ -56,6 +57,8 @@ class Setting:
             return
         if self.choices and value not in self.choices:
             raise SettingError(f"{self.name} is one of {', '.join(self.choices)}; got {value!r}")
+        if self.text and not isinstance(value, str):
+            raise SettingError(f"{self.name} is text; got {value!r}")
         if self.kind is bool and not isinstance(value, bool):
             raise SettingError(f"{self.name} is true or false; got {value!r}")
         if self.kind in (int, float):
@@ -116,7 +119,8 @@ def _declared(cls: type[Any]) -> Iterator[Setting]:
         if "setting" in field.metadata:
             kind, choices = _kind(hints[field.name])
             about = field.metadata["setting"]
-            yield Setting(field.name, kind, field.default, choices=choices, **about)
+            text = hints[field.name] is str
+            yield Setting(field.name, kind, text, field.default, choices=choices, **about)
 
 
 def _kind(hint: Any) -> tuple[type, tuple[str, ...]]:

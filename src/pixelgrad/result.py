@@ -17,6 +17,7 @@ from safetensors.torch import save as pack
 from torch import Tensor
 
 from . import images, pictures
+from .errors import OutputError
 
 
 class Maker(Protocol):
@@ -33,7 +34,8 @@ class Result:
     """pixels: the raw floats, images (n, 3, h, w) or maps (n, h, w). score: (n,), of the objective.
 
     inputs: the pixels that it was made from. titles: a few words for each image. report: measured facts, always
-    with `gradients` (input gradients used per image) and `seconds`. frames: pictures along the way, where a
+    with `gradients` (input gradients used per image) and `seconds`. shown: further rows of images (n, 3, h, w) for the
+    labelled picture. frames: pictures along the way, where a
     technique has them. weights: the model's weights file, if it had one. files: the input's files (path, sha256).
     """
 
@@ -44,6 +46,7 @@ class Result:
     inputs: Tensor | None = None
     titles: tuple[str, ...] = ()
     report: Mapping[str, Any] = field(default_factory=dict)
+    shown: tuple[Tensor, ...] = ()
     frames: tuple[Tensor, ...] = ()
     weights: str | None = None
     files: tuple[dict[str, str], ...] = ()
@@ -59,21 +62,33 @@ class Result:
             "images": list(self.files),
         }
 
+    def image(self) -> Image.Image:
+        """What is saved: a single image as it is, pixel by pixel; otherwise the labelled picture."""
+        if self.pixels.dim() == 4 and len(self.pixels) == 1:
+            return images.to_image(self.pixels[0])
+        return self.picture()
+
     def picture(self) -> Image.Image:
-        """Maps under the pictures they belong to, or the images themselves, with their titles."""
+        """The labelled picture: maps or images, under the pictures that they were made from."""
         if self.pixels.dim() == 3:
             return pictures.map_sheet(self.inputs, self.pixels, self.titles)
-        return pictures.sheet([[images.to_image(x) for x in self.pixels]], self.titles)
+        rows = [*([] if self.inputs is None else [self.inputs]), self.pixels, *self.shown]
+        return pictures.image_sheet(rows, self.titles)
 
     def save(self, path: str | os.PathLike[str], raw: bool = False) -> None:
-        """Write the picture; with `raw` also the floats, to a .safetensors file beside it.
+        """Write the picture; with `raw` also the floats, to a .safetensors file beside it: both or none.
 
-        Raises OutputError: unknown ending, no such folder, no permission, disk full.
+        Raises OutputError: unknown ending, no such folder, no permission, disk full, or floats that would take the
+        place of the model's weights.
         """
-        images.save(self.picture(), path, self.recipe())
+        files: dict[str | os.PathLike[str], bytes] = {path: images.encode(self.image(), path, self.recipe())}
         if raw:
+            beside = Path(path).with_suffix(".safetensors")
+            if self.weights is not None and beside.absolute() == Path(self.weights).absolute():
+                raise OutputError(f"{beside} are the weights; give the picture another name")
             floats = {"pixels": self.pixels.contiguous().cpu(), "score": self.score.cpu()}
-            images.write(Path(path).with_suffix(".safetensors"), pack(floats))
+            files[beside] = pack(floats)
+        images.write(files)
 
     def _repr_png_(self) -> bytes:
         data = io.BytesIO()

@@ -57,7 +57,7 @@ class Momentum:
     momentum: float = 0.9
 
     def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
-        v = g + self.momentum * memory["v"] if memory else g
+        v = g + self.momentum * memory["v"] if "v" in memory else g
         return z + self.lr * v, {"v": v}
 
 

@@ -33,6 +33,8 @@ class Technique:
                 value = tuple(value)
             if s.name == "objective" and isinstance(value, str):
                 value = objective_text.read(value)
+            elif s.name == "objective" and not isinstance(value, (Objective, type(None))):
+                raise SettingError(f"objective is one like Logit('tabby'); got {value!r}")
             object.__setattr__(self, s.name, value)
             s.check(value)
 

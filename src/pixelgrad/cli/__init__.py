@@ -5,6 +5,7 @@ Exit codes: 0 done, 1 could not (one line says why), 2 wrong usage, 130 interrup
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -14,7 +15,7 @@ import typer
 
 from ..errors import PixelgradError
 from . import look, make, tour
-from .console import err
+from .console import err, say
 
 
 def app() -> typer.Typer:
@@ -49,14 +50,14 @@ def _version(wanted: bool) -> None:
 
 def main() -> None:
     """Run the command line; errors become one line and an exit code."""
-    warnings.showwarning = lambda message, *_, **__: err.print(
-        f"[yellow]warning:[/] {message}", highlight=False, soft_wrap=True
-    )
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names need not be Unicode, nor terminals know it
+    warnings.showwarning = lambda message, *_, **__: say("warning", "yellow", message)
     try:
         app()()
     except PixelgradError as error:
-        err.print("[bold red]error:[/]", end=" ")
-        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        say("error", "bold red", error)
         sys.exit(1)
     except KeyboardInterrupt:
         err.print("interrupted")

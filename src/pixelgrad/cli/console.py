@@ -37,8 +37,10 @@ DEFAULT_MODEL = "efficientnet_lite0"
 @contextmanager
 def working(what: str) -> Iterator[OnStep]:
     """A line that shows what is being done, and a bar once steps are reported; gone afterwards."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, Elapsed(), console=err, transient=True) as progress:
+    text = TextColumn("{task.description}", markup=False)
+    columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), Elapsed())
+    # where nobody watches, not even the empty line that a bar leaves
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(what, total=None)
 
         def step(now: Step) -> None:
@@ -47,6 +49,13 @@ def working(what: str) -> Iterator[OnStep]:
         yield step
 
 
+def say(kind: str, style: str, message: object) -> None:
+    """One line on standard error, whatever is in the message: file names may hold line breaks and control signs."""
+    line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message))
+    err.print(f"[{style}]{kind}:[/]", end=" ")
+    err.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(data: Any) -> None:
-    """Plain JSON, without colours and line breaks of the terminal's."""
-    print(json.dumps(data, indent=2, ensure_ascii=False))
+    """Plain JSON in ASCII, without colours and line breaks of the terminal's."""
+    print(json.dumps(data, indent=2))

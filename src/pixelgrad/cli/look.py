@@ -76,7 +76,7 @@ def models(
             if names != [source.name]:
                 out.print("  " + "  ".join(names), highlight=False)
     if not any(names for _, names in found):
-        out.print(f"no name contains {search!r}")
+        out.print(f"no name contains {search!r}", markup=False)
     if not search:
         rest = ", ".join(f"{s.name} ({s.prefix}NAME)" for s in sources() if s.prefix)
         out.print(f"[dim]and those of {rest}: pixelgrad models --search WORD[/]", highlight=False)

@@ -94,7 +94,8 @@ def redo(
 ) -> None:
     """Make a saved picture again, from the recipe that it carries."""
     asked = recipe.of_picture(picture, images or ())
-    out_file = out_file or f"{Path(picture).with_suffix('')}-redo.png"
+    if out_file is None:
+        out_file = f"{Path(picture).with_suffix('')}-redo.png"
     with working(f"{asked['technique']} of {asked['model']}") as progress:
         result = recipe.run(asked, device, progress)
         result.save(out_file, raw)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -37,12 +39,10 @@ def tour(
         classifier = load(model, weights, device)
         pixels = images.open_image(image, classifier)
         guesses = classifier.top(pixels)[0]
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = (error.strerror or str(error)).lower()
-            raise OutputError(f"{folder} cannot be made: {reason}") from error
-        images.save(images.to_image(pixels[0]), folder / "photograph.png")
+        photograph = folder / "photograph.png"
+        files: dict[str | os.PathLike[str], bytes] = {
+            photograph: images.encode(images.to_image(pixels[0]), photograph)
+        }
         stops = []
         for i, (name, technique) in enumerate(known.items()):
             progress(Step(i, len(known)))
@@ -53,12 +53,28 @@ def tour(
             problem = ""
             try:
                 asked = recipe.prepare(name, {}, [image], model, weights)
-                recipe.run(asked, model=classifier).save(folder / file)
-            except OutputError:
-                raise
+                result = recipe.run(asked, model=classifier)
+                files[folder / file] = images.encode(result.picture(), file, result.recipe())
             except PixelgradError as error:  # a technique that does not suit this network says so on the page
                 problem = str(error)
             stops.append(report.Stop(name, technique, file, shlex.join(command), problem))
         page = report.page(image, classifier.name, guesses, stops)
-        images.write(folder / "index.html", page.encode())
+        files[folder / "index.html"] = page.encode(errors="backslashreplace")
+        write(folder, files)
     out.print(f"wrote {folder / 'index.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def write(folder: Path, files: dict[str | os.PathLike[str], bytes]) -> None:
+    """The whole tour, or nothing: not even the folders that were made for it."""
+    missing = [f for f in (folder, *folder.parents) if not f.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        images.write(files)
+    except OSError as error:
+        for made in missing:
+            with suppress(OSError):
+                made.rmdir()
+        if isinstance(error, OutputError):
+            raise
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"{folder} cannot be made: {reason}") from error

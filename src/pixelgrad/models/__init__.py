@@ -22,6 +22,8 @@ def load(
     weights: a file of your own for that architecture (safetensors, or a state dict saved by torch).
     Nothing is downloaded. Raises NotFound, and ModelError where weights are missing or do not fit.
     """
+    if str(device).startswith("meta"):
+        raise ModelError("device meta holds no numbers; say cpu, cuda or mps")
     source = _source(name)
     model: Classifier = source.load(name, None if weights is None else Path(weights))
     model.weights = None if weights is None else os.fspath(weights)

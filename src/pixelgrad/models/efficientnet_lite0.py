@@ -72,15 +72,14 @@ def efficientnet_lite0(name: str, weights: Path | None) -> Classifier:
 
 def renamed(state: State) -> dict[str, Tensor]:
     """The package's state dict under timm's names."""
+    prefixes = {f"{theirs}.": f"{own}." for theirs, own in OUTSIDE.items()}
     places = [(stage, j) for stage, blocks in enumerate(STAGES) for j in range(blocks)]
+    for number, (stage, j) in enumerate(places):
+        for theirs, own in (FIRST_BLOCK if number == 0 else BLOCK).items():
+            prefixes[f"_blocks.{number}.{theirs}."] = f"blocks.{stage}.{j}.{own}."
     found = {}
     for key, value in state.items():
-        part, rest = key.split(".", 1)
-        if part == "_blocks":
-            number, part, rest = rest.split(".", 2)
-            stage, j = places[int(number)]
-            names = FIRST_BLOCK if number == "0" else BLOCK
-            found[f"blocks.{stage}.{j}.{names[part]}.{rest}"] = value
-        else:
-            found[f"{OUTSIDE[part]}.{rest}"] = value
+        prefix = key[: key.rfind(".") + 1]
+        # a key that is not known keeps its name, and the strict loading says so
+        found[prefixes.get(prefix, prefix) + key[len(prefix) :]] = value
     return found

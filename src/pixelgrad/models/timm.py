@@ -35,12 +35,12 @@ def timm(name: str, weights: Path | None) -> Classifier:
     module = timm.create_model(own, pretrained=False)
     file = weights if weights is not None else _cached(name, module.pretrained_cfg)
     state = read(file)
-    if difference(module, state):
+    if state and difference(module, state):
         # files of the first trainers have other names, which timm knows how to turn into its own
         try:
             overlay = {"state_dict": state}
             module = timm.create_model(own, pretrained=True, pretrained_cfg_overlay=overlay)
-        except (RuntimeError, KeyError, ValueError):
+        except Exception:  # its conversions fail in many ways on files of another architecture
             fill(module, state, name, file)
     else:
         fill(module, state, name, file)
@@ -71,6 +71,7 @@ def _resize(name: str, config: dict[str, Any]) -> int | tuple[int, int]:
 def _cached(name: str, config: dict[str, Any]) -> Path:
     """The file of the published weights in one of the caches on this machine."""
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.constants import HF_HUB_CACHE
 
     places = []
     if config.get("hf_hub_id"):
@@ -78,7 +79,7 @@ def _cached(name: str, config: dict[str, Any]) -> Path:
             found = try_to_load_from_cache(config["hf_hub_id"], name_there)
             if isinstance(found, (str, os.PathLike)):
                 return Path(found)
-        places.append(f"model.safetensors of huggingface.co/{config['hf_hub_id']}")
+        places.append(f"model.safetensors of huggingface.co/{config['hf_hub_id']} in {HF_HUB_CACHE}")
     if config.get("url"):
         file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(config["url"]).path).name
         if file.is_file():

@@ -25,8 +25,10 @@ def torchvision(name: str, weights: Path | None) -> Classifier:
     """torchvision's classification models: weights in torch's cache, or from a file"""
     known = list(tv.get_model_weights(name))
     if weights is None:
-        recipe = tv.get_model_weights(name).DEFAULT
         folder = Path(torch.hub.get_dir()) / "checkpoints"
+        default = tv.get_model_weights(name).DEFAULT
+        # the default training, or else any other that is there
+        recipe = next((w for w in (default, *known) if (folder / _file_name(w)).is_file()), default)
         file = folder / _file_name(recipe)
         if not file.is_file():
             raise ModelError(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,12 +22,14 @@ State = Mapping[str, Tensor]
 def read(path: Path) -> dict[str, Tensor]:
     """The state dict in a file: safetensors, or what torch.save wrote. A pickle that wants more than tensors
     is refused."""
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ModelError(f"no such weights file: {path}")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is wrong with a file is said by the error
+            found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
             f"{path} is no plain state dict: it would run code of its own, or is damaged; "
@@ -35,7 +39,9 @@ def read(path: Path) -> dict[str, Tensor]:
         raise ModelError(f"{path} cannot be read as weights: {_line(error)}") from error
     if isinstance(found, Mapping) and isinstance(found.get("state_dict"), Mapping):
         found = found["state_dict"]
-    if not isinstance(found, Mapping) or not all(isinstance(v, Tensor) for v in found.values()):
+    if not isinstance(found, Mapping) or not all(
+        isinstance(k, str) and isinstance(v, Tensor) for k, v in found.items()
+    ):
         raise ModelError(f"{path} holds {type(found).__name__}, not a state dict of tensors")
     return dict(found)
 
@@ -65,6 +71,8 @@ def difference(module: nn.Module, state: State) -> str:
 
 def check_sha256(path: Path, expected: str) -> None:
     """Raise ModelError unless the file is the one that is meant."""
+    if not os.path.isfile(path):
+        raise ModelError(f"{path} is missing; install its package again")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:

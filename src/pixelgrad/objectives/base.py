@@ -55,6 +55,8 @@ class Objective:
     def __mul__(self, factor: float) -> Objective:
         if isinstance(factor, bool) or not isinstance(factor, (int, float)):
             return NotImplemented
+        if not abs(factor) < 1e300:  # also not a number
+            raise SettingError(f"a factor is a finite number; got {factor!r:.40}")
         return WeightedSum(tuple((factor * weight, term) for weight, term in _terms(self)))
 
     __rmul__ = __mul__
