@@ -16,6 +16,7 @@ import sys
 import warnings
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from importlib.metadata import version
 from pathlib import Path
@@ -31,9 +32,17 @@ from torchvision import models as tv
 
 import pixelgrad as pg
 from pixelgrad import cli, images
+from pixelgrad.presets import PRESETS
 from pixelgrad.registry import techniques
 
 SALIENCY = ("show", "saliency")
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    """A tour makes a picture of a class too: in two steps here, in place of hundreds."""
+    for name, preset in PRESETS.items():
+        monkeypatch.setitem(PRESETS, name, replace(preset, steps=2))
 
 
 class Outcome(NamedTuple):

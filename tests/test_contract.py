@@ -20,6 +20,12 @@ def name(request):
     return request.param
 
 
+def make(name):
+    """The technique with its defaults, but that one that takes many steps takes a few."""
+    quick = {"steps": 4} if "steps" in [s.name for s in settings(techniques()[name])] else {}
+    return pg.make(name, **quick)
+
+
 def test_name_is_the_path_of_the_file(name):
     cls = techniques()[name]
     assert cls.__module__ == "pixelgrad." + name.replace("/", ".").replace("-", "_")
@@ -37,13 +43,13 @@ def test_everything_is_explained(name):
 
 
 def test_shapes_and_report(name, small, pixels):
-    found = pg.make(name).run(small, pixels)
+    found = make(name).run(small, pixels)
     assert found.pixels.shape in [(5, 16, 16), (5, 3, 16, 16)]
     assert found.score.shape == (5,)
     assert found.pixels.isfinite().all()
     assert found.score.isfinite().all()
     assert not found.pixels.requires_grad
-    assert found.technique == pg.make(name)
+    assert found.technique == make(name)
     assert found.model == "small"
     assert found.report["gradients"] >= 0
     assert found.report["seconds"] > 0
@@ -51,15 +57,15 @@ def test_shapes_and_report(name, small, pixels):
 
 
 def test_repeatable(name, small, pixels):
-    first, second = (pg.make(name).run(small, pixels) for _ in range(2))
+    first, second = (make(name).run(small, pixels) for _ in range(2))
     assert torch.equal(first.pixels, second.pixels)
     assert torch.equal(first.score, second.score)
 
 
 def test_independent_of_batch_mates(name, small, pixels):
-    whole = pg.make(name).run(small, pixels)
+    whole = make(name).run(small, pixels)
     for i in range(5):
-        alone = pg.make(name).run(small, pixels[i : i + 1])
+        alone = make(name).run(small, pixels[i : i + 1])
         torch.testing.assert_close(alone.pixels[0], whole.pixels[i], rtol=1e-10, atol=1e-12)
         torch.testing.assert_close(alone.score[0], whole.score[i], rtol=1e-10, atol=1e-12)
 
@@ -67,17 +73,17 @@ def test_independent_of_batch_mates(name, small, pixels):
 def test_independent_of_the_cut(name, small, pixels, monkeypatch):
     import sys
 
-    whole = pg.make(name).run(small, pixels)
+    whole = make(name).run(small, pixels)
     monkeypatch.setitem(sys.modules["pixelgrad.gradient"].TOGETHER, "cpu", 1e-9)
     seen = []
-    cut = pg.make(name).run(small, pixels, seen.append)
+    cut = make(name).run(small, pixels, seen.append)
     torch.testing.assert_close(cut.pixels, whole.pixels, rtol=1e-10, atol=1e-12)
     assert seen[-1].done == seen[-1].total
 
 
 def test_input_and_module_untouched(name, small, pixels):
     before, state = pixels.clone(), state_of(small.module.train())
-    pg.make(name).run(small, pixels)
+    make(name).run(small, pixels)
     assert torch.equal(pixels, before)
     assert same(state, state_of(small.module))
 
@@ -89,23 +95,23 @@ def test_module_untouched_after_a_failure(name, small, pixels):
         raise InterruptedError
 
     with pytest.raises(InterruptedError):
-        pg.make(name).run(small, pixels, stop)
+        make(name).run(small, pixels, stop)
     assert same(state, state_of(small.module))
 
 
 def test_numbers_that_are_not_finite_are_said(name, small, pixels):
     small.module.fc.weight.data[:] = float("nan")
     with pytest.raises(ModelError, match="not finite"):
-        pg.make(name).run(small, pixels)
+        make(name).run(small, pixels)
 
 
 def test_bad_pixels_are_said(name, small):
     with pytest.raises(ModelError, match="pixels are"):
-        pg.make(name).run(small, torch.rand(3, 8, 8))
+        make(name).run(small, torch.rand(3, 8, 8))
 
 
 def test_saved_picture_carries_the_recipe(name, small, pixels, tmp_path):
-    found = pg.make(name).run(small, pixels[:2])
+    found = make(name).run(small, pixels[:2])
     found.save(tmp_path / "a.png", raw=True)
     from safetensors.torch import load_file
 
@@ -118,6 +124,18 @@ def test_saved_picture_carries_the_recipe(name, small, pixels, tmp_path):
     assert torch.equal(raw["pixels"], found.pixels)
     assert found._repr_png_().startswith(b"\x89PNG")
     assert "data:image/png;base64," in found.to_html()
+
+
+def test_without_pixels(name, small):
+    cls = techniques()[name]
+    if cls.needs_pixels:
+        with pytest.raises(SettingError, match="looks at a picture"):
+            make(name).run(small)
+        return
+    found = pg.make(name, steps=2, target=(1, "bee", 4)).run(small)
+    assert found.pixels.shape == (3, 3, 16, 16)
+    assert [f["class"] for f in found.report["images"]] == ["bee", "bee", "eel"]
+    assert torch.equal(found.pixels[0], found.pixels[1])
 
 
 def check(kind, value, **about):

@@ -84,11 +84,11 @@ def test_memory_running_out_halves_the_cut(small, pixels, monkeypatch):
     sizes = []
     one = gradient_module._one
 
-    def scarce(model, objective, pixels, rows, keep):
+    def scarce(model, objective, pixels, rows, *more):
         sizes.append(rows.stop - rows.start)
         if sizes[-1] > 1:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return one(model, objective, pixels, rows, keep)
+        return one(model, objective, pixels, rows, *more)
 
     monkeypatch.setattr(gradient_module, "_one", scarce)
     found = pg.gradient(small, Logit((0, 1, 2, 3, 4)), pixels)
@@ -130,7 +130,7 @@ def test_input_is_untouched(small, pixels):
 def test_progress_is_reported_per_cut(small, pixels):
     seen = []
     evaluate(small, Logit(), pixels, chunk=2, progress=seen.append)
-    assert [tuple(step) for step in seen] == [(2, 5), (4, 5), (5, 5)]
+    assert [(step.done, step.total) for step in seen] == [(2, 5), (4, 5), (5, 5)]
 
 
 def test_a_network_without_gradient_is_said(pixels):

@@ -11,6 +11,7 @@ from pixelgrad.objectives.base import WeightedSum
 from pixelgrad.objectives.channel import Channel
 from pixelgrad.objectives.log_probability import LogProbability
 from pixelgrad.objectives.logit import Logit
+from pixelgrad.objectives.margin import Margin
 from pixelgrad.registry import objectives
 
 LOGITS = torch.tensor([[1.0, 5.0, 2.0], [4.0, 0.0, 3.0]], dtype=torch.float64)
@@ -30,6 +31,11 @@ def test_log_probability(target, chosen):
         for row, y in zip(LOGITS, chosen, strict=True)
     ]
     assert LogProbability(target)({"logits": LOGITS}).tolist() == pytest.approx(expected, rel=1e-14)
+
+
+@pytest.mark.parametrize(("target", "expected"), [(2, [-3, -1]), (None, [3, 1]), ((0, 1), [-4, -4])])
+def test_margin(target, expected):
+    assert Margin(target)({"logits": LOGITS}).tolist() == expected
 
 
 def test_channel():

@@ -10,21 +10,22 @@ depend on its batch mates. All that a run continues from is one State; saved and
 
 from __future__ import annotations
 
-import io
+import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
-from . import images
+from .checkpoint import State, load, save
 from .classifier import LOGITS, Classifier
-from .errors import Cancelled, ModelError, SettingError
+from .errors import Cancelled, ModelError
 from .gradient import Step, Work, evaluate
 from .objectives.base import Objective
 from .steps import Memory, Rule
+from .transforms import Draw, Transform
 
 SAVE_EVERY = 20.0  # seconds between two checkpoints
 
@@ -58,24 +59,8 @@ class Verdict(NamedTuple):
 
 
 Judge = Callable[[Seen], Verdict]
-Transform = Callable[[Tensor, torch.Generator], Tensor]
+Look = Callable[[Tensor, torch.Generator, int], Tensor]  # (pixels, random, step) -> what the network is shown
 Constraint = Callable[[Tensor, Tensor, int], Tensor]  # (z, rows, step) -> z
-
-
-@dataclass(frozen=True)
-class State:
-    """Where a run is. `kept` are the pictures to be shown: the best judged, or the latest."""
-
-    step: int
-    z: Tensor
-    rows: Tensor
-    memory: Memory
-    kept: Tensor
-    value: Tensor
-    score: Tensor
-    gradients: Tensor
-    random: Tensor
-    frames: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,33 +86,42 @@ def ascend(
     transform: Transform | None = None,
     constrain: Constraint | None = None,
     judge: Judge | None = None,
-    frames_every: int = 0,
+    revive: bool = False,
     seed: int = 0,
-    revive: int = 0,
     work: Work,
     key: str = "",
 ) -> Outcome:
     """Follow the gradient of an objective for at most `steps` steps.
 
-    judge: says after each forward pass how good a picture is; without one the latest is kept. revive: in the first so
-    many steps the gradient passes rectifiers that are dead. key: what a
-    checkpoint must have been made for. Raises ModelError where a gradient is not finite or zero everywhere.
+    judge: says after each forward pass how good a picture is; without one the latest is kept. revive: let the
+    gradient through rectifiers that are dead. key: what a checkpoint must have been made for. Raises ModelError
+    where a gradient is not finite or zero everywhere.
     """
     objective = objective.resolve(model)
-    state = _load(work, key) or _first(canvas, seed)
+    state = load(work, key) or _first(canvas, seed)
     saved = time.monotonic()
+
+    def look(pixels: Tensor, random: torch.Generator, step: int) -> Tensor:
+        return pixels if transform is None else transform(pixels, Draw(random, step / steps))
+
     try:
         while state.step < steps and len(state.rows):
-            state = _step(state, model, objective, canvas, rule, transform, constrain, judge, frames_every, revive)
+            after = _step(state, model, objective, canvas, rule, look, constrain, judge, revive)
+            if work.frames and (after.step == steps or after.step % math.ceil(steps / work.frames) == 0):
+                frame = (after.kept.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+                after = replace(after, frames=(*after.frames, frame))
+            state = after
             if work.checkpoint is not None and time.monotonic() - saved > SAVE_EVERY:
-                _save(work, key, state)
+                save(work, key, state)
                 saved = time.monotonic()
             if work.progress is not None:
                 work.progress(Step(state.step, steps, state.kept, state.score))
     except (KeyboardInterrupt, Cancelled):
         if work.checkpoint is not None:
-            _save(work, key, state)
+            save(work, key, state)
         return _outcome(state, interrupted=state.step)
+    if judge is not None and len(state.rows):
+        state = _last_look(state, model, canvas, look, judge)
     if work.checkpoint is not None:
         work.checkpoint.unlink(missing_ok=True)
     return _outcome(state)
@@ -145,7 +139,7 @@ def _first(canvas: Canvas, seed: int) -> State:
         rows=rows,
         memory={},
         kept=pixels,
-        value=torch.full((n,), torch.inf, device=z.device),
+        value=torch.full((n,), torch.inf, device=z.device, dtype=pixels.dtype),
         score=torch.full((n,), -torch.inf, device=z.device, dtype=pixels.dtype),
         gradients=torch.zeros(n, dtype=torch.long, device=z.device),
         random=torch.Generator().manual_seed(seed).get_state(),
@@ -158,11 +152,10 @@ def _step(
     objective: Objective,
     canvas: Canvas,
     rule: Rule,
-    transform: Transform | None,
+    look: Look,
     constrain: Constraint | None,
     judge: Judge | None,
-    frames_every: int,
-    revive: int,
+    revive: bool,
 ) -> State:
     """The state after one more step. Nothing of the old one changes, so that it can be fallen back to."""
     rows, step = state.rows, state.step
@@ -171,25 +164,23 @@ def _step(
     with torch.enable_grad():
         z = state.z.detach().requires_grad_()
         pixels = canvas.pixels(z, rows)
-        shown = pixels if transform is None else transform(pixels, random)
+        shown = look(pixels, random, step)
+    views = len(shown) // max(1, len(rows))
     evaluation = evaluate(
         model,
-        objective.select(rows.tolist()),
+        objective.select(rows.tolist() * views),
         shown.detach(),
         keep=[LOGITS] if judge is not None else [],
-        reviving=step < revive,
+        reviving=revive,
     )
     kept, value = state.kept, state.value
-    score = state.score.index_copy(0, rows, evaluation.score)
-    gradients = state.gradients.index_add(0, rows, torch.ones_like(rows))
-    memory, old, g = state.memory, z, evaluation.gradient
+    score = state.score.index_copy(0, rows, evaluation.score.reshape(views, -1).mean(0).to(state.score))
+    gradients = state.gradients.index_add(0, rows, torch.full_like(rows, views))
+    memory, old, g = state.memory, z, evaluation.gradient / views
     (g,) = torch.autograd.grad(shown, z, g)
     if judge is not None:
         verdict = judge(Seen(step, rows, pixels.detach(), evaluation.kept[LOGITS]))
-        better = verdict.value < value[rows]
-        value = value.index_copy(0, rows, torch.where(better, verdict.value, value[rows]))
-        choice = better[:, None, None, None]
-        kept = kept.index_copy(0, rows, torch.where(choice, pixels.detach(), kept[rows]))
+        kept, value = _better(state, pixels.detach(), verdict.value)
         memory = memory | verdict.note
         stay = ~verdict.finished
         if not bool(stay.all()):
@@ -202,10 +193,29 @@ def _step(
             new = constrain(new, rows, step)
         if judge is None:
             kept = kept.index_copy(0, rows, canvas.pixels(new, rows))
-    frames = state.frames
-    if frames_every and (step + 1) % frames_every == 0:
-        frames = (*frames, kept.cpu())
-    return State(step + 1, new, rows, memory, kept, value, score, gradients, random.get_state(), frames)
+    return State(step + 1, new, rows, memory, kept, value, score, gradients, random.get_state(), state.frames)
+
+
+def _last_look(state: State, model: Classifier, canvas: Canvas, look: Look, judge: Judge) -> State:
+    """The judge's word on where the last step has led; that takes no gradient."""
+    random = torch.Generator()
+    random.set_state(state.random)
+    with torch.no_grad():
+        pixels = canvas.pixels(state.z, state.rows)
+        logits = model(look(pixels, random, state.step))
+    verdict = judge(Seen(state.step, state.rows, pixels, logits))
+    kept, value = _better(state, pixels, verdict.value)
+    return replace(state, kept=kept, value=value)
+
+
+def _better(state: State, pixels: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    """The pictures kept and their values, with those of the images at work that are better now."""
+    rows = state.rows
+    value = value.to(state.value)
+    better = value < state.value[rows]
+    values = torch.where(better, value, state.value[rows])
+    pictures = torch.where(better[:, None, None, None], pixels, state.kept[rows])
+    return state.kept.index_copy(0, rows, pictures), state.value.index_copy(0, rows, values)
 
 
 def _check(model: Classifier, objective: Objective, g: Tensor, step: int) -> None:
@@ -227,27 +237,3 @@ def _check(model: Classifier, objective: Objective, g: Tensor, step: int) -> Non
 
 def _outcome(state: State, interrupted: int | None = None) -> Outcome:
     return Outcome(state.kept, state.value, state.score, state.gradients, state.frames, interrupted)
-
-
-def _save(work: Work, key: str, state: State) -> None:
-    data = io.BytesIO()
-    torch.save({"key": key, "state": dict(vars(state))}, data)
-    assert work.checkpoint is not None
-    images.write({work.checkpoint: data.getvalue()})
-
-
-def _load(work: Work, key: str) -> State | None:
-    """The state of a checkpoint, if there is one. Raises SettingError where it is of another run."""
-    if work.checkpoint is None or not work.checkpoint.is_file():
-        return None
-    try:
-        found = torch.load(work.checkpoint, weights_only=True)
-        state = State(**found["state"])
-    except Exception as error:  # whatever a damaged file makes torch raise
-        raise SettingError(f"{work.checkpoint} is no checkpoint; delete it to start again") from error
-    if found["key"] != key:
-        raise SettingError(
-            f"{work.checkpoint} is of another run (settings, model or pictures differ); "
-            "delete it to start again"
-        )
-    return state

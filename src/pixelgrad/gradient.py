@@ -40,10 +40,12 @@ Progress = Callable[[Step], None]
 
 
 class Work(NamedTuple):
-    """Who watches a technique at work, and the file in which long work keeps where it is."""
+    """Who watches a technique at work, the file in which long work keeps where it is, and about how many pictures
+    along the way are kept."""
 
     progress: Progress | None = None
     checkpoint: Path | None = None
+    frames: int = 0
 
 
 class Evaluation(NamedTuple):

@@ -142,6 +142,13 @@ def to_image(pixels: Tensor) -> Image.Image:
     return Image.fromarray(array.permute(1, 2, 0).contiguous().numpy())
 
 
+def to_pixels(image: Image.Image, kind: str, **options: Any) -> Tensor:
+    """Pixels (1, 3, h, w) of an image after it was a file of that kind."""
+    data = io.BytesIO()
+    image.save(data, kind, **options)
+    return Preprocessing()(Image.open(data))
+
+
 def encode(image: Image.Image, path: str | os.PathLike[str], recipe: dict[str, Any] | None = None) -> bytes:
     """The bytes of a picture file in the format that the path's ending names; a PNG carries the recipe.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,6 +79,19 @@ def image_sheet(rows: Sequence[Tensor], titles: Sequence[str] = ()) -> Image.Ima
     if len(drawn[0]) == 1:
         drawn = [[row[0] for row in drawn]]
     return sheet(drawn, titles)
+
+
+def grid(pictures: Sequence[Image.Image], titles: Sequence[str] = ()) -> Image.Image:
+    """Pictures in rows of equal length, about as many rows as columns, each with its title over it."""
+    columns = math.ceil(len(pictures) ** 0.5)
+    cuts = [slice(i, i + columns) for i in range(0, len(pictures), columns)]
+    strips = [sheet([pictures[cut]], titles[cut]) for cut in cuts]
+    whole = Image.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips)), PAPER)
+    y = 0
+    for strip in strips:
+        whole.paste(strip, (0, y))
+        y += strip.height
+    return whole
 
 
 def sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str] = ()) -> Image.Image:

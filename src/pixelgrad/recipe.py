@@ -14,7 +14,7 @@ from .classifier import Classifier
 from .errors import ImageError, PixelgradError
 from .gradient import Progress
 from .models import load
-from .registry import make
+from .registry import make, techniques
 from .result import Result
 
 
@@ -36,14 +36,17 @@ def run(
     device: str = "cpu",
     progress: Progress | None = None,
     model: Classifier | None = None,
+    checkpoint: Path | None = None,
+    frames: int = 0,
 ) -> Result:
-    """Make what a recipe says, with a model that is loaded already or the one that the recipe names."""
+    """Make what a recipe says, with a model that is loaded already or the one that the recipe names; for the rest see
+    Technique.run."""
     technique = make(recipe["technique"], **recipe["settings"])
     if model is None:
         model = load(recipe["model"], recipe["weights"], device)
     files = tuple(recipe["images"])
     pixels = images.open_images([f["path"] for f in files], model) if files else None
-    result: Result = technique.run(model, pixels, progress)
+    result: Result = technique.run(model, pixels, progress, checkpoint, frames)
     return replace(result, files=files)
 
 
@@ -57,7 +60,8 @@ def of_picture(picture: str, paths: Sequence[str] = ()) -> dict[str, Any]:
         files = [{"path": path, "sha256": _sha256(path)} for path in paths]
     else:
         files = [_found(file, picture) for file in recipe["images"]]
-        if not files:
+        known = techniques().get(recipe["technique"])
+        if not files and (known is None or known.needs_pixels):
             raise ImageError(
                 f"the recipe of {picture} names no picture; give it: pixelgrad redo {picture} IMAGE"
             )

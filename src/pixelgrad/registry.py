@@ -50,6 +50,7 @@ class Setting:
     hi: float | None
     unit: str
     choices: tuple[str, ...]
+    many: bool = False  # whether it may be a tuple, one value for each picture
 
     def check(self, value: Any) -> None:
         """Raise SettingError unless `value` is of the kind and in the range that were declared."""
@@ -120,7 +121,8 @@ def _declared(cls: type[Any]) -> Iterator[Setting]:
             kind, choices = _kind(hints[field.name])
             about = field.metadata["setting"]
             text = hints[field.name] is str
-            yield Setting(field.name, kind, text, field.default, choices=choices, **about)
+            many = any(typing.get_origin(o) is tuple for o in typing.get_args(hints[field.name]))
+            yield Setting(field.name, kind, text, field.default, choices=choices, many=many, **about)
 
 
 def _kind(hint: Any) -> tuple[type, tuple[str, ...]]:

@@ -7,7 +7,7 @@ import html
 import io
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
@@ -35,8 +35,8 @@ class Result:
 
     inputs: the pixels that it was made from. titles: a few words for each image. report: measured facts, always
     with `gradients` (input gradients used per image) and `seconds`. shown: further rows of images (n, 3, h, w) for the
-    labelled picture. frames: pictures along the way, where a
-    technique has them. weights: the model's weights file, if it had one. files: the input's files (path, sha256).
+    labelled picture. frames: pictures along the way, of 8 bits, where they
+    were asked for. weights: the model's weights file, if it had one. files: the input's files (path, sha256).
     """
 
     technique: Maker
@@ -72,6 +72,8 @@ class Result:
         """The labelled picture: maps or images, under the pictures that they were made from."""
         if self.pixels.dim() == 3:
             return pictures.map_sheet(self.inputs, self.pixels, self.titles)
+        if self.inputs is None and not self.shown:
+            return pictures.grid([images.to_image(x) for x in self.pixels], self.titles)
         rows = [*([] if self.inputs is None else [self.inputs]), self.pixels, *self.shown]
         return pictures.image_sheet(rows, self.titles)
 
@@ -89,6 +91,20 @@ class Result:
             floats = {"pixels": self.pixels.contiguous().cpu(), "score": self.score.cpu()}
             files[beside] = pack(floats)
         images.write(files)
+
+    def animate(self, path: str | os.PathLike[str], seconds: float = 4.0) -> None:
+        """Write the frames and the result as an animated GIF, which dwells on the last. Raises OutputError."""
+        if Path(path).suffix.lower() != ".gif":
+            raise OutputError(f"{path}: an animation is a .gif")
+        stills = [
+            replace(self, pixels=f.float() / 255, inputs=None, shown=(), titles=()) for f in self.frames
+        ]
+        moving = [still.image() for still in [*stills, replace(self, inputs=None, shown=(), titles=())]]
+        each = round(1000 * seconds / len(moving))
+        data = io.BytesIO()
+        duration = [*[each] * (len(moving) - 1), each + 1000]
+        moving[0].save(data, "GIF", save_all=True, append_images=moving[1:], duration=duration, loop=0)
+        images.write({path: data.getvalue()})
 
     def _repr_png_(self) -> bytes:
         data = io.BytesIO()

@@ -25,6 +25,7 @@ class Technique:
     writes `apply`. The setting `objective` takes the text form as well."""
 
     name: ClassVar[str] = ""  # verb/technique; @technique gives it
+    needs_pixels: ClassVar[bool] = True  # whether it does nothing without a picture
 
     def __post_init__(self) -> None:
         for s in self.settings():
@@ -44,14 +45,16 @@ class Technique:
         pixels: Tensor | None = None,
         progress: Progress | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
+        frames: int = 0,
     ) -> Result:
         """The result of the technique on pixels (n, 3, h, w) in [0, 1].
 
         progress: called with a Step; it may raise Cancelled. checkpoint: a file in which a technique that follows a
         gradient keeps where it is; if it is there the run goes on from it, and at the end it is deleted.
+        frames: about how many pictures along the way it keeps.
         """
         start = time.perf_counter()
-        work = Work(progress, None if checkpoint is None else Path(checkpoint))
+        work = Work(progress, None if checkpoint is None else Path(checkpoint), frames)
         result = self.apply(model, pixels, work)
         if not bool(result.pixels.isfinite().all() & result.score.isfinite().all()):
             raise ModelError(f"{model.name} gave numbers that are not finite (NaN or infinite) here")

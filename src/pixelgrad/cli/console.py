@@ -31,6 +31,10 @@ Images = Annotated[
         help="Photographs; sample:cat, sample:coffee, sample:astronaut come with it.",
     ),
 ]
+MaybeImages = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[IMAGE]", help="Photographs; this technique can do without."),
+]
 DEFAULT_MODEL = "efficientnet_lite0"
 
 

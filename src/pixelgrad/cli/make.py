@@ -9,11 +9,25 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from PIL import Image
 
-from .. import recipe
+from .. import images, recipe
+from ..errors import OutputError, SettingError
 from ..registry import VERBS, Setting, settings, techniques
 from ..result import Result
-from .console import DEFAULT_MODEL, Device, Images, Json, Model, Weights, out, print_json, working
+from .console import (
+    DEFAULT_MODEL,
+    Device,
+    Images,
+    Json,
+    MaybeImages,
+    Model,
+    Weights,
+    err,
+    out,
+    print_json,
+    working,
+)
 
 Out = Annotated[
     str | None, typer.Option("--out", "-o", help="File to write: .png (with its recipe), .jpg, …")
@@ -27,6 +41,17 @@ COMMON: dict[str, tuple[Any, Any]] = {
     "raw": (Raw, False),
     "json": (Json, False),
 }
+FOLLOWING: dict[str, tuple[Any, Any]] = {
+    "gif": (
+        Annotated[str | None, typer.Option(help="Write how it came about as an animation to this file.")],
+        None,
+    ),
+    "resume": (
+        Annotated[bool, typer.Option("--resume", help="Go on with a run that was interrupted.")],
+        False,
+    ),
+}
+FRAMES = 40  # in an animation
 
 
 def add(app: typer.Typer) -> None:
@@ -45,24 +70,39 @@ def add(app: typer.Typer) -> None:
 
 def command(name: str) -> Callable[..., None]:
     """The function behind `pixelgrad VERB TECHNIQUE`, with an option for each setting."""
-    own = settings(techniques()[name])
+    technique = techniques()[name]
+    own = settings(technique)
+    follows = name.startswith("follow/")
 
     def run(**given: Any) -> None:
-        paths, out_file = given["paths"], given["out_file"]
-        changed = {s.name: given[s.name] for s in own if given[s.name] is not None}
+        paths = given["paths"] or []
+        changed = {s.name: given[s.name] for s in own if given[s.name] not in (None, [])}
+        for s in own:
+            if s.many and len(changed.get(s.name, ())) == 1:
+                changed[s.name] = changed[s.name][0]
         asked = recipe.prepare(name, changed, paths, given["model"], given["weights"])
+        out_file = given["out_file"]
         if out_file is None:
             short = name.split("/")[1]
-            stem = Path(paths[0].removeprefix("sample:")).stem
+            stem = Path(paths[0].removeprefix("sample:")).stem if paths else ""
             out_file = f"{stem}-{short}.png" if len(paths) == 1 else f"{short}.png"
+        gif, checkpoint = given.get("gif"), None
+        if follows:
+            checkpoint = Path(f"{out_file}.part")
+            ready(checkpoint, given["resume"], out_file, gif)
         with working(f"{name} of {given['model']}") as progress:
-            result = recipe.run(asked, given["device"], progress)
+            result = recipe.run(
+                asked, given["device"], progress, checkpoint=checkpoint, frames=FRAMES if gif else 0
+            )
             result.save(out_file, given["raw"])
-        tell(result, out_file, given["json"])
+            if gif:
+                result.animate(gif)
+        tell(result, out_file, given["json"], "; the same command with --resume goes on")
 
-    options: dict[str, tuple[Any, Any]] = {"paths": (Images, inspect.Parameter.empty)}
+    paths = (Images, inspect.Parameter.empty) if technique.needs_pixels else (MaybeImages, None)
+    options: dict[str, tuple[Any, Any]] = {"paths": paths}
     options |= {s.name: (option(s), None) for s in own}
-    options |= COMMON
+    options |= COMMON | (FOLLOWING if follows else {})
     run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
@@ -76,6 +116,8 @@ def command(name: str) -> Callable[..., None]:
 def option(s: Setting) -> Any:
     """The annotation of a setting's option. None stands for the default, which the technique knows."""
     kind: Any = Literal[s.choices] if s.choices else s.kind
+    if s.many:
+        kind = list[kind]
     about = s.help if s.default is None else f"{s.help} [dim](default: {s.default} {s.unit})[/]"
     limits: dict[str, Any] = {"min": s.lo, "max": s.hi} if s.kind in (int, float) else {}
     return Annotated[kind | None, typer.Option(help=about, **limits)]
@@ -102,11 +144,36 @@ def redo(
     tell(result, out_file, json)
 
 
-def tell(result: Result, out_file: str, json: bool) -> None:
-    """What was made, for a person or a script."""
+def ready(checkpoint: Path, resume: bool, out_file: str, gif: str | None) -> None:
+    """Before long work: that its files can be written; and that it starts afresh, or goes on from what an interrupted
+    run has left beside its picture."""
+    if gif is not None and Path(gif).suffix.lower() != ".gif":
+        raise OutputError(f"{gif}: an animation is a .gif")
+    for file in (out_file, gif):
+        if file is not None:
+            images.encode(Image.new("RGB", (1, 1)), file)
+            if not Path(file).absolute().parent.is_dir():
+                raise OutputError(f"{file} cannot be written: no such folder")
+    if resume and not checkpoint.is_file():
+        raise SettingError(f"there is nothing to resume: no {checkpoint}")
+    if not resume:
+        checkpoint.unlink(missing_ok=True)
+
+
+def tell(result: Result, out_file: str, json: bool, then: str = "") -> None:
+    """What was made, for a person or a script; or how far it came before it was interrupted, and what goes on."""
     if json:
         print_json({"out": out_file, **result.recipe(), "report": dict(result.report)})
-        return
-    for file, title in zip(result.files, result.titles, strict=False):
-        out.print(f"{file['path']}: {title}", markup=False, highlight=False)
-    out.print(f"wrote {out_file}", markup=False, highlight=False, soft_wrap=True)
+    else:
+        paths = [f"{file['path']}: " for file in result.files] or [""] * len(result.titles)
+        for path, title in zip(paths, result.titles, strict=False):
+            out.print(f"{path}{title}", markup=False, highlight=False)
+        out.print(f"wrote {out_file}", markup=False, highlight=False, soft_wrap=True)
+    step = result.report.get("interrupted")
+    if step is not None:
+        err.print(
+            f"interrupted after step {step}: {out_file} is the best so far{then}",
+            markup=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(130)

@@ -54,6 +54,8 @@ def tour(
             try:
                 asked = recipe.prepare(name, {}, [image], model, weights)
                 result = recipe.run(asked, model=classifier)
+                if result.report.get("interrupted") is not None:
+                    raise KeyboardInterrupt
                 files[folder / file] = images.encode(result.picture(), file, result.recipe())
             except PixelgradError as error:  # a technique that does not suit this network says so on the page
                 problem = str(error)

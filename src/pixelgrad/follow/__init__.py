@@ -1,0 +1,1 @@
+"""Follow the gradient: the pixels change, the weights stay."""

@@ -1,0 +1,124 @@
+"""Published ways of making a picture of a class, one of our own, and what each of their numbers does.
+
+course   Stanford CS231n, Network Visualization: pixels in the network's normalisation, from N(0, 1); L2 1e-3,
+         step 25·g/‖g‖₂, rolled by up to 16 pixels, clipped, blurred with σ = 0.5 every 10th step; 100 steps
+lucid    Olah 2017, Lucid's defaults: Fourier canvas; grey frame of 12, moved by 8, scaled by 0.9 to 1.1,
+         turned by up to 10°, moved by 4; Adam with 0.05, 512 steps
+maco     Fel 2023: only the phases of a spectrum; crops of 50 % falling to 5 %, noise 0.08; NAdam with 1, 256 steps
+robust   from trials with two networks that judge each other's pictures: Lucid's canvas and rule with far
+         stronger changes (moved by up to 24, scaled by 0.55 to 1.45, turned by up to 15°, noise 0.1) and total
+         variation 0.03; 256 steps
+
+Pixels are those of a picture of 224×224.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.transforms import functional as F
+
+from .ascent import Canvas, Constraint
+from .canvases import FourierCanvas, MacoCanvas, PixelCanvas, magnitudes, noise
+from .classifier import Classifier
+from .objectives.base import Objective
+from .objectives.energy import Energy
+from .objectives.logit import Logit
+from .objectives.variation import Variation
+from .steps import Adam, NormalizedGradient, Rule
+from .transforms import Chain, Crop, Noise, Pad, Roll, Transform, Turn, Views, Zoom, blur
+
+BLUR_EVERY = 10
+VIEWS = 8  # crops that MACO looks at in each step; Fel takes 32
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Preset:
+    """canvas and rule; the other names are those of the technique's settings, which explain them."""
+
+    canvas: Literal["pixels", "fourier", "maco"]
+    rule: Rule
+    steps: int
+    l2: float = 0.0
+    variation: float = 0.0
+    jitter: int = 0
+    scale: float = 0.0
+    rotation: float = 0.0
+    noise: float = 0.0
+    blur: float = 0.0
+
+    def at(self, side: int) -> Preset:
+        """The same for pictures of another side than 224: moved by the same share of it."""
+        return replace(self, jitter=round(self.jitter * side / 224))
+
+    def objective(self, target: tuple[int, ...]) -> Objective:
+        """s_y − λ·energy − λ_TV·variation."""
+        objective: Objective = Logit(target)
+        if self.l2:
+            objective -= self.l2 * Energy(None, None)
+        if self.variation:
+            objective -= self.variation * Variation(2.0)
+        return objective
+
+    def start(
+        self, model: Classifier, like: Tensor, seed: int, photographs: Iterable[Image.Image]
+    ) -> tuple[Canvas, Constraint | None]:
+        """The canvas for pixels (n, 3, h, w), and what keeps it within bounds."""
+        if self.canvas == "fourier":
+            return FourierCanvas(like, seed), None
+        if self.canvas == "maco":
+            return MacoCanvas(like, magnitudes(crops(photographs, like)), seed), None
+        mean, std = (like.new_tensor(values)[:, None, None] for values in (model.mean, model.std))
+        first = mean + std * noise(seed, *like.shape[1:]).to(like)
+        canvas = PixelCanvas(first.clamp(0, 1).repeat(len(like), 1, 1, 1), model.mean, model.std)
+
+        def constrain(z: Tensor, rows: Tensor, step: int) -> Tensor:
+            z = canvas.clip(z)
+            return blur(z, self.blur) if self.blur and step % BLUR_EVERY == 0 else z
+
+        return canvas, constrain
+
+    def transform(self, size: Size, seen: Size) -> Transform:
+        """How the network is shown a picture of `size`; MACO's crops are of the size `seen` by the network."""
+        parts: list[Transform] = []
+        if self.canvas == "maco":
+            parts.append(Zoom(seen))
+            size = seen
+        before = after = 0
+        if self.canvas == "pixels":
+            parts.append(Roll(self.jitter))
+        else:  # two thirds before the turn and one after it, as in Lucid
+            before = round(self.jitter * 2 / 3)
+            after = self.jitter - before
+            parts += [Pad(self.jitter), Crop(before)]
+        if self.scale or self.rotation or self.canvas != "pixels":
+            parts.append(Turn(self.scale, self.rotation, (size[0] + after, size[1] + after)))
+        parts += [Crop(after), Noise(self.noise)]
+        return Views(VIEWS, Chain(tuple(parts))) if self.canvas == "maco" else Chain(tuple(parts))
+
+
+PRESETS = {
+    "course": Preset("pixels", NormalizedGradient(25), 100, l2=1e-3, jitter=16, blur=0.5),
+    "lucid": Preset("fourier", Adam(0.05), 512, jitter=12, scale=0.1, rotation=10),
+    "robust": Preset(
+        "fourier", Adam(0.05), 256, variation=0.03, jitter=48, scale=0.45, rotation=15, noise=0.1
+    ),
+    "maco": Preset("maco", Adam(1.0, nesterov=True), 256, noise=0.08),
+}
+
+
+def crops(photographs: Iterable[Image.Image], like: Tensor) -> Tensor:
+    """Pixels (10 for each photograph, 3, h, w): its corners and centre, and those of its mirror image."""
+    size = list(like.shape[-2:])
+    found = []
+    for photo in photographs:
+        photo = F.resize(photo, [round(1.25 * max(size))])
+        found += [F.pil_to_tensor(crop) for crop in F.ten_crop(photo, size)]
+    return torch.stack(found).to(like) / 255

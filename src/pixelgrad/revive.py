@@ -1,0 +1,43 @@
+"""Dead rectifiers (Lucid's redirected gradient): a way out of a start where no unit on the way is active.
+
+Where an image's gradient R is blocked entirely at a rectifier, max(R, 0) passes instead: what would raise the
+inputs that are too low. Elsewhere nothing changes. Set on the nodes of the autograd graph, so that it holds for
+every way in which a network calls its rectifiers, touches no module, and is gone with the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+RECTIFIERS = ("ReluBackward", "HardtanhBackward", "ThresholdBackward", "ClampBackward", "ClampMinBackward")
+
+
+def revive(score: Tensor) -> None:
+    """Let the coming backward pass of this score, one number per image, through rectifiers that are dead."""
+    for node in _nodes(score.grad_fn):
+        if node.name().startswith(RECTIFIERS):
+            node.register_hook(_passed)
+
+
+def _passed(into: tuple[Tensor | None, ...], out: tuple[Tensor | None, ...]) -> Any:
+    g, r = into[0], out[0]
+    if g is None or r is None or g.dim() < 2:
+        return None
+    blocked = (g.flatten(1) == 0).all(1).reshape(-1, *(1,) * (g.dim() - 1))
+    return (torch.where(blocked, r.clamp(min=0), g), *into[1:])
+
+
+def _nodes(root: Any) -> Iterator[Any]:
+    """The nodes of the graph that ends in `root`."""
+    seen, stack = {root}, [root]
+    while stack:
+        node = stack.pop()
+        yield node
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                stack.append(following)

@@ -1,0 +1,156 @@
+"""Small random changes of a picture before the network sees it, and the blur of one between steps.
+
+A transform takes pixels (n, 3, h, w) and the draw of a step, and gives pixels, differentiable: one picture for each,
+or several views of all, one view after the other. All images of a batch get the same draw, so that none depends on
+its batch mates. What comes in from outside the picture is grey.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+GREY = 0.5
+
+
+class Draw(NamedTuple):
+    """What a transform draws from, and how far the run is, from 0 to 1."""
+
+    random: Generator
+    way: float = 0.0
+
+
+Transform = Callable[[Tensor, Draw], Tensor]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """One transform after the other."""
+
+    parts: tuple[Transform, ...]
+
+    def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
+        for part in self.parts:
+            pixels = part(pixels, draw)
+        return pixels
+
+
+@dataclass(frozen=True)
+class Views:
+    """Several draws of one transform."""
+
+    count: int
+    part: Transform
+
+    def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
+        return torch.cat([self.part(pixels, draw) for _ in range(self.count)])
+
+
+@dataclass(frozen=True)
+class Roll:
+    """The course's jitter: rolled down and right by 0 to `most` pixels each; what leaves comes in opposite."""
+
+    most: int
+
+    def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
+        down, right = torch.randint(0, self.most + 1, (2,), generator=draw.random).tolist()
+        return pixels.roll((down, right), (2, 3))
+
+
+@dataclass(frozen=True)
+class Pad:
+    """A grey frame of `width` pixels."""
+
+    width: int
+
+    def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
+        return F.pad(pixels, (self.width,) * 4, value=GREY)
+
+
+@dataclass(frozen=True)
+class Crop:
+    """Lucid's jitter: a piece at random, `less` pixels shorter both ways."""
+
+    less: int
+
+    def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
+        top, left = torch.randint(0, self.less + 1, (2,), generator=draw.random).tolist()
+        height, width = (side - self.less for side in pixels.shape[-2:])
+        return pixels[:, :, top : top + height, left : left + width]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Scaled about the centre by a factor from 1 − scale to 1 + scale, rotated by up to ±`degrees`, and cut or filled
+    up to `size` (h, w)."""
+
+    scale: float
+    degrees: float
+    size: tuple[int, int]
+
+    def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
+        a, b = (2 * torch.rand(2, generator=draw.random) - 1).tolist()
+        factor, angle = 1 + self.scale * a, math.radians(self.degrees * b)
+        cos, sin = math.cos(angle) / factor, math.sin(angle) / factor
+        (height, width), (h, w) = pixels.shape[-2:], self.size
+        matrix = [[cos * w / width, -sin * h / width, 0], [sin * w / height, cos * h / height, 0]]
+        return _sampled(pixels, matrix, self.size)
+
+
+@dataclass(frozen=True)
+class Zoom:
+    """MACO's crops, brought to `size`: a side of `first` of the picture's at the start of the run and `last` at
+    its end, the centre from N(½, 0.15²)."""
+
+    size: tuple[int, int]
+    first: float = 0.5
+    last: float = 0.05
+
+    def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
+        share = self.first + (self.last - self.first) * draw.way
+        centre = 2 * 0.15 * torch.randn(2, generator=draw.random)  # in halves of the picture, from its centre
+        right, down = centre.clamp(share - 1, 1 - share).tolist()
+        return _sampled(pixels, [[share, 0, right], [0, share, down]], self.size)
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Normal noise, the same on every image; the sum is cut to [0, 1], the gradient is not."""
+
+    deviation: float
+
+    def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
+        if not self.deviation:
+            return pixels
+        added = self.deviation * torch.randn(pixels.shape[1:], generator=draw.random).to(pixels)
+        return pixels + ((pixels + added).clamp(0, 1) - pixels).detach()
+
+
+def blur(pixels: Tensor, sigma: float) -> Tensor:
+    """Gaussian blur, cut at 4 σ and mirrored at the border, as scipy.ndimage.gaussian_filter does it."""
+    reach = int(4 * sigma + 0.5)
+    offsets = torch.arange(-reach, reach + 1, dtype=pixels.dtype, device=pixels.device)
+    weights = (-(offsets**2) / (2 * sigma**2)).exp()
+    weights = weights / weights.sum()
+    for dim in (2, 3):
+        side = pixels.shape[dim]
+        index = torch.arange(-reach, side + reach, device=pixels.device) % (2 * side)
+        index = torch.where(index < side, index, 2 * side - 1 - index)  # … b a | a b c | c b …
+        padded = pixels.index_select(dim, index)
+        shifted = torch.stack([padded.narrow(dim, k, side) for k in range(2 * reach + 1)])
+        pixels = torch.tensordot(weights, shifted, dims=1)
+    return pixels
+
+
+def _sampled(pixels: Tensor, matrix: list[list[float]], size: tuple[int, int]) -> Tensor:
+    """Pixels of `size`; the matrix says where in the picture, in halves of it from its centre, each of them lies."""
+    grid = F.affine_grid(pixels.new_tensor(matrix)[None], [1, 3, *size], align_corners=False)
+    # outside is filled with zeros: shifted by the grey, they are grey
+    shown = F.grid_sample(pixels - GREY, grid.expand(len(pixels), -1, -1, -1), align_corners=False)
+    return shown + GREY
