@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from . import images
 from .classifier import Classifier
 from .errors import ImageError, PixelgradError
@@ -45,7 +47,8 @@ def run(
     if model is None:
         model = load(recipe["model"], recipe["weights"], device)
     files = tuple(recipe["images"])
-    pixels = images.open_images([f["path"] for f in files], model) if files else None
+    own = None if technique.own_size else model
+    pixels = torch.cat([images.open_image(f["path"], own) for f in files]) if files else None
     result: Result = technique.run(model, pixels, progress, checkpoint, frames)
     return replace(result, files=files)
 

@@ -78,12 +78,16 @@ class Result:
         return pictures.image_sheet(rows, self.titles)
 
     def save(self, path: str | os.PathLike[str], raw: bool = False) -> None:
-        """Write the picture; with `raw` also the floats, to a .safetensors file beside it: both or none.
+        """Write the picture; with `raw` also the floats, to a .safetensors file beside it, and where there is
+        more to be shown (the difference) the labelled picture, as NAME-compared: all or none.
 
         Raises OutputError: unknown ending, no such folder, no permission, disk full, or floats that would take the
         place of the model's weights.
         """
         files: dict[str | os.PathLike[str], bytes] = {path: images.encode(self.image(), path, self.recipe())}
+        if self.shown and len(self.pixels) == 1:
+            compared = Path(path).with_stem(f"{Path(path).stem}-compared")
+            files[compared] = images.encode(self.picture(), compared, self.recipe())
         if raw:
             beside = Path(path).with_suffix(".safetensors")
             if self.weights is not None and beside.absolute() == Path(self.weights).absolute():

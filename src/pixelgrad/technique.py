@@ -25,6 +25,7 @@ class Technique:
     writes `apply`. The setting `objective` takes the text form as well."""
 
     name: ClassVar[str] = ""  # verb/technique; @technique gives it
+    one_by_one: ClassVar[bool] = False  # whether each picture becomes a file of its own
     needs_pixels: ClassVar[bool] = True  # whether it does nothing without a picture
 
     def __post_init__(self) -> None:
@@ -38,6 +39,11 @@ class Technique:
                 raise SettingError(f"objective is one like Logit('tabby'); got {value!r}")
             object.__setattr__(self, s.name, value)
             s.check(value)
+
+    @property
+    def own_size(self) -> bool:
+        """Whether it takes photographs at their own size rather than as the network is given them."""
+        return False
 
     def run(
         self,

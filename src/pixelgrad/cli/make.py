@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -80,12 +81,21 @@ def command(name: str) -> Callable[..., None]:
         for s in own:
             if s.many and len(changed.get(s.name, ())) == 1:
                 changed[s.name] = changed[s.name][0]
+        if technique.one_by_one and len(paths) > 1:
+            folder = Path(given["out_file"] or "")
+            if not os.path.isdir(folder):
+                raise OutputError(
+                    f"{folder} is no folder; each of {len(paths)} pictures is a file of its own"
+                )
+            for path in paths:
+                one(given | {"out_file": str(folder / default_name(name, [path]))}, changed, [path])
+        else:
+            out_file = default_name(name, paths) if given["out_file"] is None else given["out_file"]
+            one(given | {"out_file": out_file}, changed, paths)
+
+    def one(given: dict[str, Any], changed: dict[str, Any], paths: list[str]) -> None:
         asked = recipe.prepare(name, changed, paths, given["model"], given["weights"])
         out_file = given["out_file"]
-        if out_file is None:
-            short = name.split("/")[1]
-            stem = Path(paths[0].removeprefix("sample:")).stem if paths else ""
-            out_file = f"{stem}-{short}.png" if len(paths) == 1 else f"{short}.png"
         gif, checkpoint = given.get("gif"), None
         if follows:
             checkpoint = Path(f"{out_file}.part")
@@ -111,6 +121,13 @@ def command(name: str) -> Callable[..., None]:
     )
     run.__annotations__ = {key: kind for key, (kind, _) in options.items()}
     return run
+
+
+def default_name(name: str, paths: list[str]) -> str:
+    """Where a result goes that nobody named: `cat-saliency.png`."""
+    short = name.split("/")[1]
+    stem = Path(paths[0].removeprefix("sample:")).stem if paths else ""
+    return f"{stem}-{short}.png" if len(paths) == 1 else f"{short}.png"
 
 
 def option(s: Setting) -> Any:

@@ -13,7 +13,7 @@ while the gradient goes through their differentiable versions. Distances are of 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -46,6 +46,8 @@ MISSED = 1e6  # a picture that does not fool is worse than any distance, the les
 class Fooling(Technique):
     """A picture that looks the same and that the network takes for something else."""
 
+    one_by_one: ClassVar[bool] = True
+
     target: Target = setting(None, help="class to be taken for; default: any other than now")
     method: Literal["ascent", "minimal", "fgsm", "pgd"] = setting(
         "ascent", help="until it fools; the smallest distance; or within a radius, in one or many steps"
@@ -73,7 +75,7 @@ class Fooling(Technique):
 
     @property
     def own_size(self) -> bool:
-        """Whether it takes photographs at their own size."""
+        """The photographs themselves, or as the network is given them."""
         return self.resolution == "original"
 
     def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:

@@ -26,7 +26,9 @@ class Energy(Objective):
 
     def __call__(self, activations: Mapping[str, Tensor]) -> Tensor:
         x = activations[PIXELS]
-        mean, std = (x.new_tensor(v)[:, None, None] for v in (self.mean or (0.0,) * 3, self.std or (1.0,) * 3))
+        mean, std = (
+            x.new_tensor(v)[:, None, None] for v in (self.mean or (0.0,) * 3, self.std or (1.0,) * 3)
+        )
         return ((x - mean) / std).square().flatten(1).sum(1)
 
     def resolve(self, model: Classifier) -> Energy:
