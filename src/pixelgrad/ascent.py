@@ -120,6 +120,8 @@ def ascend(
         if work.checkpoint is not None:
             save(work, key, state)
         return _outcome(state, interrupted=state.step)
+    if work.progress is not None and state.step < steps:  # every image was finished before
+        work.progress(Step(steps, steps, state.kept, state.score))
     if judge is not None and len(state.rows):
         state = _last_look(state, model, canvas, look, judge)
     if work.checkpoint is not None:

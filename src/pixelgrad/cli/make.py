@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 from PIL import Image
+from rich.table import Table
 
 from .. import images, recipe
 from ..errors import OutputError, SettingError
@@ -177,6 +178,24 @@ def ready(checkpoint: Path, resume: bool, out_file: str, gif: str | None) -> Non
         checkpoint.unlink(missing_ok=True)
 
 
+def facts(images: list[dict[str, Any]]) -> Table:
+    """What was measured of each picture, a column for each."""
+    table = Table(box=None, show_header=False)
+    for key in images[0]:
+        table.add_row(key.replace("_", " "), *(plain(fact[key]) for fact in images))
+    return table
+
+
+def plain(value: Any) -> str:
+    """A measured value in a few signs."""
+    if isinstance(value, dict):
+        return "  ".join(f"{key} {plain(v)}" for key, v in value.items())
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    words = {True: "yes", False: "no", None: "–"}
+    return words[value] if value is None or isinstance(value, bool) else str(value)
+
+
 def tell(result: Result, out_file: str, json: bool, then: str = "") -> None:
     """What was made, for a person or a script; or how far it came before it was interrupted, and what goes on."""
     if json:
@@ -185,6 +204,8 @@ def tell(result: Result, out_file: str, json: bool, then: str = "") -> None:
         paths = [f"{file['path']}: " for file in result.files] or [""] * len(result.titles)
         for path, title in zip(paths, result.titles, strict=False):
             out.print(f"{path}{title}", markup=False, highlight=False)
+        if result.technique.name.startswith("follow/"):
+            out.print(facts(result.report["images"]))
         out.print(f"wrote {out_file}", markup=False, highlight=False, soft_wrap=True)
     step = result.report.get("interrupted")
     if step is not None:
