@@ -17,7 +17,7 @@ from pixelgrad.errors import Cancelled, ModelError, OutputError, SettingError
 from pixelgrad.gradient import Work
 from pixelgrad.objectives.energy import Energy
 from pixelgrad.objectives.logit import Logit
-from pixelgrad.steps import Adam, Momentum, NormalizedGradient, Sign
+from pixelgrad.steps import Adam, Cooling, Momentum, NormalizedGradient, Sign
 from pixelgrad.transforms import Chain, Crop, Noise, Pad, Roll, Turn, Views, blur
 
 QUIET = Work()
@@ -65,6 +65,13 @@ def test_plain_rules_by_their_formulas():
         torch.testing.assert_close(moved, z[i] + 0.7 * g[i] / length, rtol=1e-14, atol=1e-15)
         signs = torch.tensor([math.copysign(1, v) for v in g[i].tolist()], dtype=torch.float64)
         assert torch.equal(Sign(0.7).step(z, g, {}, 0)[0][i], z[i] + 0.7 * signs)
+
+
+def test_cooling_takes_the_rules_steps_shorter_towards_the_end():
+    z, g = torch.zeros(1, 2), torch.tensor([[3.0, 4.0]])
+    cooling = Cooling(NormalizedGradient(1.0), 9)
+    lengths = [float(cooling.step(z, g, {}, step)[0].norm()) for step in range(9)]
+    assert lengths == pytest.approx([1] * 7 + [2 / 3, 1 / 3])
 
 
 # ---------------------------------------------------------------------- the course's update
@@ -171,7 +178,7 @@ def test_it_ends_when_all_are_finished(small):
     seen = []
     found = run(small, judge=judged([1, 2, 0]), steps=50, work=Work(seen.append))
     assert found.gradients.tolist() == [2, 3, 1]
-    assert len(seen) == 3
+    assert [step.done for step in seen] == [1, 2, 3, 50]
 
 
 def test_an_image_does_not_depend_on_its_batch_mates(small):

@@ -8,9 +8,10 @@ after a failing one as well (see borrow.py).
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -80,6 +81,7 @@ class Classifier:
         self.std = per_colour("std", std)
         if min(self.std) <= 0:
             raise ModelError(f"std is positive; got {std!r}")
+        self._borrowed = False
         self._looked_at_pixels = self._warned_pixels = self._looked_at_logits = False
 
     def __repr__(self) -> str:
@@ -133,7 +135,16 @@ class Classifier:
 
     def borrowed(self) -> AbstractContextManager[None]:
         """Evaluation mode without parameter gradients inside; everything as it was afterwards."""
-        return borrowed(self.module)
+        return nullcontext() if self._borrowed else self._borrow()
+
+    @contextmanager
+    def _borrow(self) -> Iterator[None]:
+        with borrowed(self.module):
+            self._borrowed = True
+            try:
+                yield
+            finally:
+                self._borrowed = False
 
     @property
     def device(self) -> torch.device:
@@ -146,7 +157,7 @@ class Classifier:
         return self._example().dtype
 
     def _example(self) -> Tensor:
-        tensors = (*self.module.parameters(), *self.module.buffers())
+        tensors = chain(self.module.parameters(), self.module.buffers())
         return next((t for t in tensors if t.is_floating_point()), torch.empty(0))
 
     # ------------------------------------------------------------------ classes

@@ -87,3 +87,16 @@ class Adam:
     def _decay(self, step: int) -> float:
         """NAdam's momentum at a step."""
         return self.beta1 * (1 - 0.5 * math.pow(0.96, (step + 1) * 0.004))
+
+
+@dataclass(frozen=True)
+class Cooling:
+    """Another rule, whose steps fall evenly to nothing over the last third of a run: what only trembles settles."""
+
+    rule: Rule
+    steps: int
+
+    def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
+        new, memory = self.rule.step(z, g, memory, step)
+        share = min(1.0, 3 * (self.steps - step) / self.steps)
+        return z + share * (new - z), memory

@@ -34,7 +34,7 @@ def tapped(module: nn.Module, names: Sequence[str], stop: bool) -> Iterator[dict
     """
     found: dict[str, Tensor] = {}
     runs: Counter[str] = Counter()
-    modules = dict(module.named_modules())
+    modules = dict(module.named_modules()) if names else {}
 
     def hook(base: str) -> Any:
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> Any:
