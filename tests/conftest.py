@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import pixelgrad as pg
+from tests.commands import cat, done, fails, here, random_squeezenet, run  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parent.parent
 

@@ -66,7 +66,9 @@ def test_distances():
     assert found["l2"] == pytest.approx(math.sqrt(sum(x * x for x in d)))
     assert found["linf"] == pytest.approx(max(abs(x) for x in d))
     assert found["psnr"] == pytest.approx(10 * math.log10(len(d) / sum(x * x for x in d)))
-    assert distortion.l2(a - b).tolist() == pytest.approx([float((x - y).norm()) for x, y in zip(a, b, strict=True)])
+    assert distortion.l2(a - b).tolist() == pytest.approx(
+        [float((x - y).norm()) for x, y in zip(a, b, strict=True)]
+    )
 
 
 def test_the_same_picture():
