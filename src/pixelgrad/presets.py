@@ -5,9 +5,9 @@ course   Stanford CS231n, Network Visualization: pixels in the network's normali
 lucid    Olah 2017, Lucid's defaults: Fourier canvas; grey frame of 12, moved by 8, scaled by 0.9 to 1.1,
          turned by up to 10°, moved by 4; Adam with 0.05, 512 steps
 maco     Fel 2023: only the phases of a spectrum; crops of 50 % falling to 5 %, noise 0.08; NAdam with 1, 256 steps
-robust   from trials with two networks that judge each other's pictures: Lucid's canvas and rule with far
-         stronger changes (moved by up to 24, scaled by 0.55 to 1.45, turned by up to 15°, noise 0.1) and total
-         variation 0.03; 256 steps
+robust   from trials with two networks that judge each other's pictures: Lucid's canvas with far stronger
+         changes (moved by up to 24, scaled by 0.55 to 1.45, turned by up to 15°, noise 0.1) and total variation
+         0.03; Adam with 0.07, falling to nothing over the last third of 256 steps
 
 Pixels are those of a picture of 224×224.
 """
@@ -30,7 +30,7 @@ from .objectives.base import Objective
 from .objectives.energy import Energy
 from .objectives.logit import Logit
 from .objectives.variation import Variation
-from .steps import Adam, NormalizedGradient, Rule
+from .steps import Adam, Cooling, NormalizedGradient, Rule
 from .transforms import Chain, Crop, Noise, Pad, Roll, Transform, Turn, Views, Zoom, blur
 
 BLUR_EVERY = 10
@@ -53,6 +53,11 @@ class Preset:
     rotation: float = 0.0
     noise: float = 0.0
     blur: float = 0.0
+    cools: bool = False
+
+    def follow(self) -> Rule:
+        """The rule; where it cools, its steps fall to nothing towards the end."""
+        return Cooling(self.rule, self.steps) if self.cools else self.rule
 
     def at(self, side: int) -> Preset:
         """The same for pictures of another side than 224: moved by the same share of it."""
@@ -108,7 +113,7 @@ PRESETS = {
     "course": Preset("pixels", NormalizedGradient(25), 100, l2=1e-3, jitter=16, blur=0.5),
     "lucid": Preset("fourier", Adam(0.05), 512, jitter=12, scale=0.1, rotation=10),
     "robust": Preset(
-        "fourier", Adam(0.05), 256, variation=0.03, jitter=48, scale=0.45, rotation=15, noise=0.1
+        "fourier", Adam(0.07), 256, variation=0.03, jitter=48, scale=0.45, rotation=15, noise=0.1, cools=True
     ),
     "maco": Preset("maco", Adam(1.0, nesterov=True), 256, noise=0.08),
 }

@@ -91,7 +91,7 @@ class ClassVisualization(Technique):
             model,
             preset.objective(target),
             canvas,
-            preset.rule,
+            preset.follow(),
             preset.steps,
             transform=preset.transform(size, seen),
             constrain=constrain,
