@@ -11,7 +11,8 @@ from torch import nn
 import pixelgrad as pg
 from pixelgrad import images, jpeg
 from pixelgrad.errors import Cancelled, ModelError, SettingError
-from pixelgrad.follow.fooling import Fooling, eight_bits, exactly, leads
+from pixelgrad.follow.fooling import Fooling, leads
+from pixelgrad.saved import eight_bits, exactly
 
 
 def linear(margin: float, side: int = 12, classes: int = 2):

@@ -15,7 +15,8 @@ from .classifier import Classifier
 from .errors import ModelError, SettingError
 from .gradient import Progress, Work
 from .objectives.base import Objective
-from .objectives.logit import Logit, Target, classes
+from .objectives.logit import Logit
+from .objectives.of_class import OfClass, Target, classes
 from .registry import Setting, settings
 from .result import Result
 
@@ -103,9 +104,8 @@ def describe(
     """For each image: a title, and the facts (what was scored, what the model says)."""
     probability = logits.double().softmax(1)
     predicted = logits.argmax(1)
-    target = getattr(objective.resolve(model), "target", None)
-    of_class = isinstance(objective, Logit) or hasattr(objective, "target")
-    asked = classes(logits, target) if of_class else predicted
+    of_class = isinstance(objective, OfClass)
+    asked = classes(logits, objective.resolve(model).target) if isinstance(objective, OfClass) else predicted
     titles, facts = [], []
     for i, (row, y, p) in enumerate(zip(probability, asked.tolist(), predicted.tolist(), strict=True)):
         says = {"predicted": model.label_of(p), "probability": float(row[p])}

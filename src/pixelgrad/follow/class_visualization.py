@@ -24,7 +24,8 @@ from ..classifier import Classifier
 from ..errors import ImageError, SettingError
 from ..gradient import Work
 from ..models import load
-from ..objectives.logit import Logit, Target, indices
+from ..objectives.logit import Logit
+from ..objectives.of_class import Target, indices
 from ..preprocessing import Preprocessing
 from ..presets import BLUR_EVERY, PRESETS, Preset
 from ..registry import setting, technique

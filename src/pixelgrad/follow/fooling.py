@@ -12,7 +12,6 @@ while the gradient goes through their differentiable versions. Distances are of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -26,15 +25,16 @@ from ..errors import SettingError
 from ..gradient import Work
 from ..objectives.base import Objective
 from ..objectives.log_probability import LogProbability
-from ..objectives.logit import Logit, Target, classes, indices
+from ..objectives.logit import Logit
 from ..objectives.margin import Margin, margin
+from ..objectives.of_class import Target, classes, indices
 from ..registry import setting, technique
 from ..result import Result
+from ..saved import EightBits, View, eight_bits
 from ..steps import NormalizedGradient, Rule
 from ..technique import Technique, need_pixels
 
 QUALITIES = (95, 85, 75)
-ROBUST = 75  # JPEG quality
 STEPS = {"ascent": 100, "minimal": 33, "fgsm": 1, "pgd": 40}
 RADIUS = {"l2": 2.0, "linf": 4 / 255}
 # a logit that leads by less may lose the lead in another batch, whose sums are rounded in another order
@@ -213,55 +213,6 @@ class Fooling(Technique):
             report=report,
             frames=outcome.frames,
         )
-
-
-@dataclass(frozen=True, eq=False)
-class EightBits:
-    """A picture that is seen rounded to 8 bits, while what moves is not."""
-
-    original: Tensor
-
-    def start(self) -> Tensor:
-        return self.original
-
-    def pixels(self, z: Tensor, rows: Tensor) -> Tensor:
-        return exactly(eight_bits(z), z)
-
-
-@dataclass(frozen=True)
-class View:
-    """What the network is shown of a picture: through the real files, with the gradient of their likeness."""
-
-    model: Classifier
-    own_size: bool
-    robust: bool
-
-    def prepared(self, pixels: Tensor) -> Tensor:
-        """As the model's users prepare a photograph; a picture of the model's own size goes in as it is."""
-        if not self.own_size:
-            return pixels
-        prepare = self.model.preprocessing
-        return torch.cat([prepare(images.to_image(x)) for x in pixels]).to(pixels)
-
-    def seen(self, pixels: Tensor) -> Tensor:
-        """The same with a gradient, and through a JPEG file where that is to be survived."""
-        if self.robust:
-            real = jpeg.saved(pixels.detach(), ROBUST)
-            pixels = exactly(real, jpeg.approximate(pixels, ROBUST))
-        if self.own_size:
-            prepare = self.model.preprocessing
-            pixels = exactly(self.prepared(pixels.detach()), prepare.differentiable(pixels))
-        return pixels
-
-
-def eight_bits(pixels: Tensor) -> Tensor:
-    """Rounded to what a picture file holds."""
-    return (pixels.detach().clamp(0, 1) * 255).round() / 255
-
-
-def exactly(value: Tensor, likeness: Tensor) -> Tensor:
-    """`value`, bit by bit, with the gradient of `likeness`."""
-    return value.detach() + (likeness - likeness.detach())
 
 
 def leads(logits: Tensor, target: Tensor, away: bool) -> Tensor:

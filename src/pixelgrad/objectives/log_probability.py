@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from torch import Tensor
 
-from ..classifier import LOGITS, Classifier
-from ..registry import objective, setting
-from .base import Objective, pick
-from .logit import Target, at_target, indices
+from ..classifier import LOGITS
+from ..registry import objective
+from .of_class import OfClass, at_target
 
 
 @objective
-class LogProbability(Objective):
+class LogProbability(OfClass):
     """The log of a class's probability: name or index, one per image, or none for the predicted one."""
-
-    target: Target = setting(None, help="class, by name or index; none: the predicted one")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({LOGITS})
 
     def __call__(self, activations: Mapping[str, Tensor]) -> Tensor:
         # the softmax keeps the order, so the predicted class is the same
         return at_target(activations[LOGITS].log_softmax(1), self.target)
-
-    def resolve(self, model: Classifier) -> LogProbability:
-        return LogProbability(indices(self.target, model))
-
-    def select(self, rows: slice | Sequence[int]) -> LogProbability:
-        return LogProbability(pick(self.target, rows))

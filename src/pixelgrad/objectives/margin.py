@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
-from ..classifier import LOGITS, Classifier
-from ..registry import objective, setting
-from .base import Objective, pick
-from .logit import Target, classes, indices
+from ..classifier import LOGITS
+from ..registry import objective
+from .of_class import OfClass, classes
 
 
 @objective
-class Margin(Objective):
+class Margin(OfClass):
     """How far a class's logit leads all others: name or index, one per image, or none for the predicted one."""
-
-    target: Target = setting(None, help="class, by name or index; none: the predicted one")
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({LOGITS})
 
     def __call__(self, activations: Mapping[str, Tensor]) -> Tensor:
         logits = activations[LOGITS]
         return margin(logits, classes(logits, self.target))
-
-    def resolve(self, model: Classifier) -> Margin:
-        return Margin(indices(self.target, model))
-
-    def select(self, rows: slice | Sequence[int]) -> Margin:
-        return Margin(pick(self.target, rows))
 
 
 def margin(logits: Tensor, chosen: Tensor) -> Tensor:

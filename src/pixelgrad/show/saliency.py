@@ -13,7 +13,7 @@ from torch import Tensor
 from ..classifier import LOGITS, Classifier
 from ..gradient import Work, evaluate
 from ..objectives.base import Objective
-from ..objectives.logit import Target
+from ..objectives.of_class import Target
 from ..registry import setting, technique
 from ..result import Result
 from ..technique import Technique, aim, describe, need_pixels
