@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+# Before torch is imported, here and in the processes that tests start: most tensors are small, and two threads on
+# cores that have other work are many times slower than one.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 from torch import nn
