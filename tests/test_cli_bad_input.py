@@ -271,6 +271,10 @@ def test_an_output_that_cannot_be_is_one_line(fails, here, command, out, words):
     assert words in fails(*command, "-o", out)
 
 
+def test_a_result_never_takes_the_place_of_the_photograph(fails, cat):
+    assert "cat.png is the photograph itself" in fails(*SALIENCY, "cat.png", "-o", "./cat.png")
+
+
 @pytest.mark.parametrize("old", [True, False])
 def test_a_full_disk_is_one_line_and_leaves_the_old_file(fails, here, monkeypatch, old):
     if old:

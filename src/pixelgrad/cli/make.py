@@ -97,6 +97,9 @@ def command(name: str) -> Callable[..., None]:
     def one(given: dict[str, Any], changed: dict[str, Any], paths: list[str]) -> None:
         asked = recipe.prepare(name, changed, paths, given["model"], given["weights"])
         out_file = given["out_file"]
+        for path in paths:
+            if os.path.exists(out_file) and os.path.samefile(out_file, images.find(path)):
+                raise OutputError(f"{out_file} is the photograph itself; give the result another name")
         gif, checkpoint = given.get("gif"), None
         if follows:
             checkpoint = Path(f"{out_file}.part")
