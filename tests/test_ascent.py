@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from pixelgrad import ascent, images
 from pixelgrad.ascent import Verdict, ascend
 from pixelgrad.canvases import FourierCanvas, PixelCanvas
 from pixelgrad.errors import Cancelled, ModelError, OutputError, SettingError
-from pixelgrad.gradient import Work
+from pixelgrad.gradient import Work, evaluate
 from pixelgrad.objectives.energy import Energy
 from pixelgrad.objectives.logit import Logit
 from pixelgrad.steps import Adam, Cooling, Momentum, NormalizedGradient, Sign
@@ -330,7 +331,7 @@ def test_a_dead_start_is_explained_and_can_be_revived():
         NormalizedGradient(1),
         30,
         constrain=lambda z, *_: canvas.clip(z),
-        revive=True,
+        measure=partial(evaluate, reviving=True),
         work=QUIET,
     )
     assert bool((found.score > first + 0.1).all())

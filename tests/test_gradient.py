@@ -79,7 +79,8 @@ def test_the_cut_changes_nothing(small, pixels, objective, chunk):
         torch.testing.assert_close(cut.kept[name], whole.kept[name], rtol=1e-12, atol=1e-14)
 
 
-def test_memory_running_out_halves_the_cut(small, pixels, monkeypatch):
+def test_memory_running_out_halves_the_cut_for_good(small, pixels, monkeypatch):
+    monkeypatch.setitem(gradient_module.TOGETHER, "cpu", 8)
     expected = pg.gradient(small, Logit((0, 1, 2, 3, 4)), pixels)
     sizes = []
     one = gradient_module._one
@@ -91,13 +92,23 @@ def test_memory_running_out_halves_the_cut(small, pixels, monkeypatch):
         return one(model, objective, pixels, rows, *more)
 
     monkeypatch.setattr(gradient_module, "_one", scarce)
-    found = pg.gradient(small, Logit((0, 1, 2, 3, 4)), pixels)
+    with pytest.warns(UserWarning, match="memory is too small for") as said:
+        found = pg.gradient(small, Logit((0, 1, 2, 3, 4)), pixels)
+    assert [str(w.message) for w in said] == [
+        f"memory is too small for {many} pictures at once; going on with {few}"
+        for many, few in ((5, 2), (2, 1))
+    ]
     assert sizes == [5, 2, 1, 1, 1, 1, 1]
+    pg.gradient(small, Logit((0, 1, 2, 3, 4)), pixels)
+    assert sizes[7:] == [1] * 5
     for a, b in zip(found, expected, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.filterwarnings("ignore:memory is too small")
 def test_memory_too_small_for_one_picture_is_said(small, pixels, monkeypatch):
+    monkeypatch.setitem(gradient_module.TOGETHER, "cpu", 8)
+
     def never(*_):
         raise torch.OutOfMemoryError("CUDA out of memory")
 

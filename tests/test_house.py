@@ -12,7 +12,10 @@ from pixelgrad.registry import VERBS
 SRC = Path(__file__).parent.parent / "src" / "pixelgrad"
 LAYERS = (
     ("errors",),
-    ("registry", "preprocessing", "labels", "borrow", "taps", "steps", "revive", "canvases", "transforms"),
+    (
+        *("registry", "preprocessing", "labels", "borrow", "taps", "faster"),
+        *("steps", "revive", "canvases", "transforms"),
+    ),
     ("images", "distortion"),
     ("jpeg",),
     ("classifier", "pictures", "datasets.*"),

@@ -22,7 +22,7 @@ from torch import Tensor
 from .checkpoint import State, load, save
 from .classifier import LOGITS, Classifier
 from .errors import Cancelled, ModelError
-from .gradient import Step, Work, evaluate
+from .gradient import Evaluation, Step, Work, evaluate, logits_of
 from .objectives.base import Objective
 from .steps import Memory, Rule
 from .transforms import Draw, Transform
@@ -59,6 +59,7 @@ class Verdict(NamedTuple):
 
 
 Judge = Callable[[Seen], Verdict]
+Measure = Callable[[Classifier, Objective, Tensor, list[str]], Evaluation]
 Look = Callable[[Tensor, torch.Generator, int], Tensor]  # (pixels, random, step) -> what the network is shown
 Constraint = Callable[[Tensor, Tensor, int], Tensor]  # (z, rows, step) -> z
 
@@ -86,16 +87,16 @@ def ascend(
     transform: Transform | None = None,
     constrain: Constraint | None = None,
     judge: Judge | None = None,
-    revive: bool = False,
+    measure: Measure = evaluate,
     seed: int = 0,
     work: Work,
     key: str = "",
 ) -> Outcome:
     """Follow the gradient of an objective for at most `steps` steps.
 
-    judge: says after each forward pass how good a picture is; without one the latest is kept. revive: let the
-    gradient through rectifiers that are dead. key: what a checkpoint must have been made for. Raises ModelError
-    where a gradient is not finite or zero everywhere.
+    judge: says after each forward pass how good a picture is; without one the latest is kept. measure: takes score
+    and gradient. key: what a checkpoint must have been made for. Raises ModelError where a gradient is not finite or
+    zero everywhere.
     """
     objective = objective.resolve(model)
     state = load(work, key) or _first(canvas, seed)
@@ -105,17 +106,18 @@ def ascend(
         return pixels if transform is None else transform(pixels, Draw(random, step / steps))
 
     try:
-        while state.step < steps and len(state.rows):
-            after = _step(state, model, objective, canvas, rule, look, constrain, judge, revive)
-            if work.frames and (after.step == steps or after.step % math.ceil(steps / work.frames) == 0):
-                frame = (after.kept.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-                after = replace(after, frames=(*after.frames, frame))
-            state = after
-            if work.checkpoint is not None and time.monotonic() - saved > SAVE_EVERY:
-                save(work, key, state)
-                saved = time.monotonic()
-            if work.progress is not None:
-                work.progress(Step(state.step, steps, state.kept, state.score))
+        with model.borrowed():  # once for all the steps
+            while state.step < steps and len(state.rows):
+                after = _step(state, model, objective, canvas, rule, look, constrain, judge, measure)
+                if work.frames and (after.step == steps or after.step % math.ceil(steps / work.frames) == 0):
+                    frame = (after.kept.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+                    after = replace(after, frames=(*after.frames, frame))
+                state = after
+                if work.checkpoint is not None and time.monotonic() - saved > SAVE_EVERY:
+                    save(work, key, state)
+                    saved = time.monotonic()
+                if work.progress is not None:
+                    work.progress(Step(state.step, steps, state.kept, state.score))
     except (KeyboardInterrupt, Cancelled):
         if work.checkpoint is not None:
             save(work, key, state)
@@ -157,7 +159,7 @@ def _step(
     look: Look,
     constrain: Constraint | None,
     judge: Judge | None,
-    revive: bool,
+    measure: Measure,
 ) -> State:
     """The state after one more step. Nothing of the old one changes, so that it can be fallen back to."""
     rows, step = state.rows, state.step
@@ -168,13 +170,8 @@ def _step(
         pixels = canvas.pixels(z, rows)
         shown = look(pixels, random, step)
     views = len(shown) // max(1, len(rows))
-    evaluation = evaluate(
-        model,
-        objective.select(rows.tolist() * views),
-        shown.detach(),
-        keep=[LOGITS] if judge is not None else [],
-        reviving=revive,
-    )
+    keep = [LOGITS] if judge is not None else []
+    evaluation = measure(model, objective.select(rows.tolist() * views), shown.detach(), keep)
     kept, value = state.kept, state.value
     score = state.score.index_copy(0, rows, evaluation.score.reshape(views, -1).mean(0).to(state.score))
     gradients = state.gradients.index_add(0, rows, torch.full_like(rows, views))
@@ -193,8 +190,8 @@ def _step(
         new, memory = rule.step(old.detach(), g, memory, step)
         if constrain is not None:
             new = constrain(new, rows, step)
-        if judge is None:
-            kept = kept.index_copy(0, rows, canvas.pixels(new, rows))
+        if judge is None:  # so that none has left the batch
+            kept = canvas.pixels(new, rows)
     return State(step + 1, new, rows, memory, kept, value, score, gradients, random.get_state(), state.frames)
 
 
@@ -204,7 +201,7 @@ def _last_look(state: State, model: Classifier, canvas: Canvas, look: Look, judg
     random.set_state(state.random)
     with torch.no_grad():
         pixels = canvas.pixels(state.z, state.rows)
-        logits = model(look(pixels, random, state.step))
+        logits = logits_of(model, look(pixels, random, state.step))
     verdict = judge(Seen(state.step, state.rows, pixels, logits))
     kept, value = _better(state, pixels, verdict.value)
     return replace(state, kept=kept, value=value)

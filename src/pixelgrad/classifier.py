@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from . import labels as names_of_classes
 from .borrow import borrowed
 from .errors import ModelError, NotFound
+from .faster import Faster
 from .preprocessing import Preprocessing, per_colour, sides
 from .taps import Layer, Stop, tapped, trace
 
@@ -81,6 +82,7 @@ class Classifier:
         self.std = per_colour("std", std)
         if min(self.std) <= 0:
             raise ModelError(f"std is positive; got {std!r}")
+        self._faster = Faster(module)
         self._borrowed = False
         self._looked_at_pixels = self._warned_pixels = self._looked_at_logits = False
 
@@ -108,9 +110,12 @@ class Classifier:
         if not wanted and LOGITS not in names:
             return found
         whole = LOGITS in names
-        with self.borrowed(), tapped(self.module, wanted, stop=not whole) as taps:
+        x = self.normalise(pixels)
+        with self.borrowed():
             try:
-                output = self.module(self.normalise(pixels))
+                form = self._faster.form(x, wanted)
+                with tapped(form, wanted, stop=not whole) as taps:
+                    output = form(x)
             except Stop:
                 pass
             except RuntimeError as error:
@@ -140,6 +145,7 @@ class Classifier:
     @contextmanager
     def _borrow(self) -> Iterator[None]:
         with borrowed(self.module):
+            self._faster.look()
             self._borrowed = True
             try:
                 yield
@@ -200,7 +206,7 @@ class Classifier:
         box = (size, size) if isinstance(size, int) else size or self.preprocessing.size or (224, 224)
         try:
             blank = torch.full((1, 3, *box), 0.5, device=self.device, dtype=self.dtype)
-            with torch.no_grad(), self.borrowed(), trace(self.module) as seen:
+            with torch.no_grad(), trace(self.module) as seen:
                 self(blank)
         except RuntimeError as error:
             if is_out_of_memory(error):

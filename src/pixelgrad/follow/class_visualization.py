@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -22,7 +23,7 @@ from .. import images
 from ..ascent import Outcome, ascend
 from ..classifier import Classifier
 from ..errors import ImageError, SettingError
-from ..gradient import Work
+from ..gradient import Work, evaluate, logits_of
 from ..models import load
 from ..objectives.logit import Logit
 from ..objectives.of_class import Target, indices
@@ -96,7 +97,7 @@ class ClassVisualization(Technique):
             preset.steps,
             transform=preset.transform(size, seen),
             constrain=constrain,
-            revive=True,
+            measure=partial(evaluate, reviving=True),
             seed=self.seed,
             work=work,
             key=f"{self!r} {target} {size} {model.name} {model.weights}",
@@ -161,13 +162,12 @@ def _same(model: Classifier, judge: Classifier, y: int) -> int:
     return judge.label(model.label_of(y) if model.labels and judge.labels else y)
 
 
-@torch.no_grad()
 def _told(model: Classifier, pixels: Tensor) -> Tensor:
     """Logits of the pictures as saved: of the network's own size as they are, otherwise as its users prepare them."""
     prepare = model.preprocessing
     if prepare.size is None or prepare.size == tuple(pixels.shape[-2:]):
         prepare = Preprocessing()
-    return torch.cat([model(prepare(images.to_image(x)).to(model.device)) for x in pixels])
+    return logits_of(model, torch.cat([prepare(images.to_image(x)) for x in pixels]).to(model.device))
 
 
 def _photographs(folder: str | None) -> Iterator[Image.Image]:

@@ -22,7 +22,7 @@ from ..ascent import Constraint, Outcome, Seen, Verdict, ascend
 from ..attacks import Bounded, Shrinking, distance
 from ..classifier import Classifier
 from ..errors import SettingError
-from ..gradient import Work
+from ..gradient import Work, logits_of
 from ..objectives.base import Objective
 from ..objectives.log_probability import LogProbability
 from ..objectives.logit import Logit
@@ -82,8 +82,7 @@ class Fooling(Technique):
         """Fooling images (n, 3, h, w), of 8 bits."""
         original = eight_bits(need_pixels(self, pixels))
         view = View(model, self.own_size, self.robust == "jpeg")
-        with torch.no_grad():
-            before = model(view.prepared(original))
+        before = logits_of(model, view.prepared(original))
         target = self._target(model, before)
         objective, judge = self._goal(model, target, view, original)
         rule, constrain = self._way(original)
@@ -124,8 +123,7 @@ class Fooling(Technique):
             rows = seen.rows
             lead = leads(seen.logits, target[rows], away)
             if view.robust:  # what was shown is the JPEG file; the picture itself has to fool as well
-                with torch.no_grad():
-                    plain = model(view.prepared(seen.pixels))
+                plain = logits_of(model, view.prepared(seen.pixels))
                 lead = torch.minimum(lead, leads(plain, target[rows], away))
             fools = lead > LEAD
             far = distance(seen.pixels - original[rows], norm)
@@ -161,22 +159,15 @@ class Fooling(Technique):
         """Verified on the bytes of a PNG file, and of JPEG files."""
         away = self.target is None
         asked = before.argmax(1) if away else target
+        whole = torch.cat([images.to_pixels(images.to_image(fooled), "PNG") for fooled in outcome.pixels])
+        afters = logits_of(model, view.prepared(whole.to(original)))
+        survived = {}
+        for quality in QUALITIES:
+            shown = view.prepared(jpeg.saved(whole, quality).to(original))
+            survived[str(quality)] = leads(logits_of(model, shown), target, away) > 0
         facts, titles = [], []
-        for i, fooled in enumerate(outcome.pixels):
-            file = images.to_pixels(images.to_image(fooled), "PNG")
-            with torch.no_grad():
-                after = model(view.prepared(file.to(original)))
-                survived = {
-                    str(quality): bool(
-                        leads(
-                            model(view.prepared(jpeg.saved(file, quality).to(original))),
-                            target[i : i + 1],
-                            away,
-                        )
-                        > 0
-                    )
-                    for quality in QUALITIES
-                }
+        for i, file in enumerate(whole):
+            after = afters[i : i + 1]
             y = int(asked[i])
             told = int(after.argmax(1))
             facts.append(
@@ -188,8 +179,8 @@ class Fooling(Technique):
                     "confidence_before": float(before[i].softmax(0)[y]),
                     "confidence_after": float(after[0].softmax(0)[y]),
                     "gradients": int(outcome.gradients[i]),
-                    **distortion.facts(file[0].to(original), original[i].cpu()),
-                    "jpeg": survived,
+                    **distortion.facts(file.to(original.dtype), original[i].cpu()),
+                    "jpeg": {quality: bool(wins[i]) for quality, wins in survived.items()},
                 }
             )
             says = f"{model.label_of(told)} {float(after[0].softmax(0)[told]):.1%}"
