@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import sys
-from functools import partial
 
 import pytest
 import torch
@@ -331,7 +330,7 @@ def test_a_dead_start_is_explained_and_can_be_revived():
         NormalizedGradient(1),
         30,
         constrain=lambda z, *_: canvas.clip(z),
-        measure=partial(evaluate, reviving=True),
+        measure=lambda m, o, x, keep, step: evaluate(m, o, x, keep, reviving=True),
         work=QUIET,
     )
     assert bool((found.score > first + 0.1).all())

@@ -59,7 +59,8 @@ class Verdict(NamedTuple):
 
 
 Judge = Callable[[Seen], Verdict]
-Measure = Callable[[Classifier, Objective, Tensor, list[str]], Evaluation]
+# (model, objective, pixels, activations to keep, step) -> score and gradient
+Measure = Callable[[Classifier, Objective, Tensor, list[str], int], Evaluation]
 Look = Callable[[Tensor, torch.Generator, int], Tensor]  # (pixels, random, step) -> what the network is shown
 Constraint = Callable[[Tensor, Tensor, int], Tensor]  # (z, rows, step) -> z
 
@@ -87,7 +88,7 @@ def ascend(
     transform: Transform | None = None,
     constrain: Constraint | None = None,
     judge: Judge | None = None,
-    measure: Measure = evaluate,
+    measure: Measure | None = None,
     seed: int = 0,
     work: Work,
     key: str = "",
@@ -95,8 +96,8 @@ def ascend(
     """Follow the gradient of an objective for at most `steps` steps.
 
     judge: says after each forward pass how good a picture is; without one the latest is kept. measure: takes score
-    and gradient. key: what a checkpoint must have been made for. Raises ModelError where a gradient is not finite or
-    zero everywhere.
+    and gradient in another way. key: what a checkpoint must have been made for. Raises ModelError where a gradient
+    is not finite or zero everywhere.
     """
     objective = objective.resolve(model)
     state = load(work, key) or _first(canvas, seed)
@@ -159,7 +160,7 @@ def _step(
     look: Look,
     constrain: Constraint | None,
     judge: Judge | None,
-    measure: Measure,
+    measure: Measure | None,
 ) -> State:
     """The state after one more step. Nothing of the old one changes, so that it can be fallen back to."""
     rows, step = state.rows, state.step
@@ -171,7 +172,11 @@ def _step(
         shown = look(pixels, random, step)
     views = len(shown) // max(1, len(rows))
     keep = [LOGITS] if judge is not None else []
-    evaluation = measure(model, objective.select(rows.tolist() * views), shown.detach(), keep)
+    objective = objective.select(rows.tolist() * views)
+    if measure is None:
+        evaluation = evaluate(model, objective, shown.detach(), keep)
+    else:
+        evaluation = measure(model, objective, shown.detach(), keep, step)
     kept, value = state.kept, state.value
     score = state.score.index_copy(0, rows, evaluation.score.reshape(views, -1).mean(0).to(state.score))
     gradients = state.gradients.index_add(0, rows, torch.full_like(rows, views))

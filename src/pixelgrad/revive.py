@@ -2,7 +2,8 @@
 
 Where an image's gradient R is blocked entirely at a rectifier, max(R, 0) passes instead: what would raise the
 inputs that are too low. Elsewhere nothing changes. Set on the nodes of the autograd graph, so that it holds for
-every way in which a network calls its rectifiers, touches no module, and is gone with the graph.
+every way in which a network calls its rectifiers, touches no module, and is gone with the graph. It is a way out of
+a start, so only the first steps take it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+FIRST_STEPS = 16
 RECTIFIERS = ("ReluBackward", "HardtanhBackward", "ThresholdBackward", "ClampBackward", "ClampMinBackward")
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -23,14 +22,16 @@ from .. import images
 from ..ascent import Outcome, ascend
 from ..classifier import Classifier
 from ..errors import ImageError, SettingError
-from ..gradient import Work, evaluate, logits_of
+from ..gradient import Evaluation, Work, evaluate, logits_of
 from ..models import load
+from ..objectives.base import Objective
 from ..objectives.logit import Logit
 from ..objectives.of_class import Target, indices
 from ..preprocessing import Preprocessing
 from ..presets import BLUR_EVERY, PRESETS, Preset
 from ..registry import setting, technique
 from ..result import Result
+from ..revive import FIRST_STEPS
 from ..technique import Technique, describe
 
 
@@ -97,7 +98,7 @@ class ClassVisualization(Technique):
             preset.steps,
             transform=preset.transform(size, seen),
             constrain=constrain,
-            measure=partial(evaluate, reviving=True),
+            measure=_revived,
             seed=self.seed,
             work=work,
             key=f"{self!r} {target} {size} {model.name} {model.weights}",
@@ -160,6 +161,12 @@ class ClassVisualization(Technique):
 def _same(model: Classifier, judge: Classifier, y: int) -> int:
     """The judge's index of a class: of the same name, where both have names."""
     return judge.label(model.label_of(y) if model.labels and judge.labels else y)
+
+
+def _revived(
+    model: Classifier, objective: Objective, pixels: Tensor, keep: list[str], step: int
+) -> Evaluation:
+    return evaluate(model, objective, pixels, keep, reviving=step < FIRST_STEPS)
 
 
 def _told(model: Classifier, pixels: Tensor) -> Tensor:
