@@ -155,7 +155,7 @@ def judged(limits, log=None):
 
     def judge(seen):
         if log is not None:
-            log.append((seen.step, seen.rows.tolist(), len(seen.logits)))
+            log.append((seen.step, seen.rows.tolist(), len(seen.pixels)))
         limit = torch.tensor(limits)[seen.rows]
         return Verdict(torch.full((len(seen.rows),), -float(seen.step)), limit <= seen.step)
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -20,9 +20,9 @@ import torch
 from torch import Tensor
 
 from .checkpoint import State, load, save
-from .classifier import LOGITS, Classifier
+from .classifier import Classifier
 from .errors import Cancelled, ModelError
-from .gradient import Evaluation, Step, Work, evaluate, logits_of
+from .gradient import Evaluation, Step, Work, activations_of, evaluate
 from .objectives.base import Objective
 from .steps import Memory, Rule
 from .transforms import Draw, Transform
@@ -41,12 +41,13 @@ class Canvas(Protocol):
 
 
 class Seen(NamedTuple):
-    """What a judge sees of a step: of the images at work, before they move."""
+    """What a judge sees of a step: of the images at work, before they move, their pixels and the activations that
+    were asked for."""
 
     step: int
     rows: Tensor
     pixels: Tensor
-    logits: Tensor
+    activations: Mapping[str, Tensor]
 
 
 class Verdict(NamedTuple):
@@ -60,7 +61,7 @@ class Verdict(NamedTuple):
 
 Judge = Callable[[Seen], Verdict]
 # (model, objective, pixels, activations to keep, step) -> score and gradient
-Measure = Callable[[Classifier, Objective, Tensor, list[str], int], Evaluation]
+Measure = Callable[[Classifier, Objective, Tensor, Sequence[str], int], Evaluation]
 Look = Callable[[Tensor, torch.Generator, int], Tensor]  # (pixels, random, step) -> what the network is shown
 Constraint = Callable[[Tensor, Tensor, int], Tensor]  # (z, rows, step) -> z
 
@@ -88,6 +89,7 @@ def ascend(
     transform: Transform | None = None,
     constrain: Constraint | None = None,
     judge: Judge | None = None,
+    keep: Sequence[str] = (),
     measure: Measure | None = None,
     seed: int = 0,
     work: Work,
@@ -95,7 +97,8 @@ def ascend(
 ) -> Outcome:
     """Follow the gradient of an objective for at most `steps` steps.
 
-    judge: says after each forward pass how good a picture is; without one the latest is kept. measure: takes score
+    judge: says after each forward pass how good a picture is, from its activations `keep`; without one the latest
+    picture is kept. measure: takes score
     and gradient in another way. key: what a checkpoint must have been made for. Raises ModelError where a gradient
     is not finite or zero everywhere.
     """
@@ -109,7 +112,7 @@ def ascend(
     try:
         with model.borrowed():  # once for all the steps
             while state.step < steps and len(state.rows):
-                after = _step(state, model, objective, canvas, rule, look, constrain, judge, measure)
+                after = _step(state, model, objective, canvas, rule, look, constrain, judge, keep, measure)
                 if work.frames and (after.step == steps or after.step % math.ceil(steps / work.frames) == 0):
                     frame = (after.kept.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
                     after = replace(after, frames=(*after.frames, frame))
@@ -126,7 +129,7 @@ def ascend(
     if work.progress is not None and state.step < steps:  # every image was finished before
         work.progress(Step(steps, steps, state.kept, state.score))
     if judge is not None and len(state.rows):
-        state = _last_look(state, model, canvas, look, judge)
+        state = _last_look(state, model, canvas, look, judge, keep)
     if work.checkpoint is not None:
         work.checkpoint.unlink(missing_ok=True)
     return _outcome(state)
@@ -160,6 +163,7 @@ def _step(
     look: Look,
     constrain: Constraint | None,
     judge: Judge | None,
+    keep: Sequence[str],
     measure: Measure | None,
 ) -> State:
     """The state after one more step. Nothing of the old one changes, so that it can be fallen back to."""
@@ -171,7 +175,6 @@ def _step(
         pixels = canvas.pixels(z, rows)
         shown = look(pixels, random, step)
     views = len(shown) // max(1, len(rows))
-    keep = [LOGITS] if judge is not None else []
     objective = objective.select(rows.tolist() * views)
     if measure is None:
         evaluation = evaluate(model, objective, shown.detach(), keep)
@@ -183,7 +186,7 @@ def _step(
     memory, old, g = state.memory, z, evaluation.gradient / views
     (g,) = torch.autograd.grad(shown, z, g)
     if judge is not None:
-        verdict = judge(Seen(step, rows, pixels.detach(), evaluation.kept[LOGITS]))
+        verdict = judge(Seen(step, rows, pixels.detach(), evaluation.kept))
         kept, value = _better(state, pixels.detach(), verdict.value)
         memory = memory | verdict.note
         stay = ~verdict.finished
@@ -200,14 +203,16 @@ def _step(
     return State(step + 1, new, rows, memory, kept, value, score, gradients, random.get_state(), state.frames)
 
 
-def _last_look(state: State, model: Classifier, canvas: Canvas, look: Look, judge: Judge) -> State:
+def _last_look(
+    state: State, model: Classifier, canvas: Canvas, look: Look, judge: Judge, keep: Sequence[str]
+) -> State:
     """The judge's word on where the last step has led; that takes no gradient."""
     random = torch.Generator()
     random.set_state(state.random)
     with torch.no_grad():
         pixels = canvas.pixels(state.z, state.rows)
-        logits = logits_of(model, look(pixels, random, state.step))
-    verdict = judge(Seen(state.step, state.rows, pixels, logits))
+        found = activations_of(model, look(pixels, random, state.step), keep)
+    verdict = judge(Seen(state.step, state.rows, pixels, found))
     kept, value = _better(state, pixels, verdict.value)
     return replace(state, kept=kept, value=value)
 

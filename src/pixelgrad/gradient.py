@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .classifier import Classifier, is_out_of_memory
+from .classifier import LOGITS, Classifier, is_out_of_memory
 from .errors import ModelError
 from .objectives.base import Objective
 from .revive import revive
@@ -94,12 +94,17 @@ def evaluate(
 
 
 @torch.no_grad()
-def logits_of(model: Classifier, pixels: Tensor) -> Tensor:
-    """Logits (n, classes), without a gradient."""
-    parts: list[Tensor] = []
-    for _ in cuts(pixels, None, lambda rows: parts.append(model(pixels[rows]))):
+def activations_of(model: Classifier, pixels: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+    """The named activations, cut to the memory there is, without a gradient."""
+    names, parts = tuple(names), list[dict[str, Tensor]]()
+    for _ in cuts(pixels, None, lambda rows: parts.append(model.activations(pixels[rows], names))):
         pass
-    return torch.cat(parts)
+    return {name: torch.cat([part[name] for part in parts]) for name in names}
+
+
+def logits_of(model: Classifier, pixels: Tensor) -> Tensor:
+    """Logits (n, classes), cut to the memory there is, without a gradient."""
+    return activations_of(model, pixels, [LOGITS])[LOGITS]
 
 
 def _one(

@@ -9,7 +9,7 @@ the presets are and where they were published stands in presets.py: `course` (CS
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -164,7 +164,7 @@ def _same(model: Classifier, judge: Classifier, y: int) -> int:
 
 
 def _revived(
-    model: Classifier, objective: Objective, pixels: Tensor, keep: list[str], step: int
+    model: Classifier, objective: Objective, pixels: Tensor, keep: Sequence[str], step: int
 ) -> Evaluation:
     return evaluate(model, objective, pixels, keep, reviving=step < FIRST_STEPS)
 

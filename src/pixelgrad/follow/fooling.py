@@ -20,7 +20,7 @@ from torch import Tensor
 from .. import distortion, images, jpeg
 from ..ascent import Constraint, Outcome, Seen, Verdict, ascend
 from ..attacks import Bounded, Shrinking, distance
-from ..classifier import Classifier
+from ..classifier import LOGITS, Classifier
 from ..errors import SettingError
 from ..gradient import Work, logits_of
 from ..objectives.base import Objective
@@ -95,6 +95,7 @@ class Fooling(Technique):
             transform=lambda x, _: view.seen(x),
             constrain=constrain,
             judge=judge,
+            keep=[LOGITS],
             work=work,
             key=f"{self!r} {model.name} {model.weights} {original.double().sum():.9f}",
         )
@@ -121,7 +122,7 @@ class Fooling(Technique):
 
         def judge(seen: Seen) -> Verdict:
             rows = seen.rows
-            lead = leads(seen.logits, target[rows], away)
+            lead = leads(seen.activations[LOGITS], target[rows], away)
             if view.robust:  # what was shown is the JPEG file; the picture itself has to fool as well
                 plain = logits_of(model, view.prepared(seen.pixels))
                 lead = torch.minimum(lead, leads(plain, target[rows], away))
