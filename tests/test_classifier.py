@@ -272,6 +272,44 @@ def test_layer_that_is_not_there(small, pixels, name):
         small.activations(pixels, [name])
 
 
+@pytest.mark.parametrize(("name", "found"), [
+    ("features.3.squeeze", "features.3.squeeze"), ("3.squeeze", "features.3.squeeze"),
+    ("3.squeeze:2", "features.3.squeeze:2"), ("3.squeeze:1", "features.3.squeeze"),
+    (0, "features.0"), ("3", "features.3.squeeze"), (66, "classifier"),
+])  # fmt: skip
+def test_a_layer_by_its_name_an_ending_or_its_number(squeezenet, name, found):
+    assert squeezenet.layer(name) == found
+
+
+def test_a_number_is_that_of_the_list(lite0, small):
+    for model in (lite0, small):
+        listed = [layer.name for layer in model.layers()]
+        assert [model.layer(i) for i in range(0, len(listed), 40)] == listed[::40]
+    assert small.layer(5) == small.layer("5") == "relu:2"
+
+
+def test_a_name_counts_before_a_number():
+    model = pg.Classifier(nn.Sequential(nn.Sequential(nn.Flatten(), nn.Identity()), nn.Linear(12, 2)), size=2)
+    assert model.layer(0) == model.layer("0") == "0"
+    assert model.layer("1") == "1"
+    assert model.layer("0.1") == "0.1"
+    assert model.layer("2") == "0"
+
+
+@pytest.mark.parametrize(("name", "message"), [
+    ("squeeze", "no single layer 'squeeze' (8 end so: features.3.squeeze, features.4.squeeze, "
+                "features.5.squeeze, …)"),
+    ("squeeze_activatio", "no layer 'squeeze_activatio'; did you mean"),
+    (67, "no layer '67' (the 67 layers of squeezenet1_0 are 0 to 66)"),
+    ("-1", "no layer '-1' (the 67 layers of squeezenet1_0 are 0 to 66)"),
+])  # fmt: skip
+def test_a_layer_that_is_not_there_or_not_alone(squeezenet, name, message):
+    with pytest.raises(NotFound) as caught:
+        squeezenet.layer(name)
+    assert str(caught.value).startswith(message)
+    assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_run_that_does_not_happen(small, pixels):
     with pytest.raises(ModelError, match="'relu:3' of small gave no tensor"):
         small.activations(pixels, ["relu:3"])

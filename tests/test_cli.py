@@ -108,7 +108,11 @@ def test_layers_are_listed_in_the_order_they_run_with_their_shapes(done, lite0):
     assert names.index("conv_stem") < names.index("blocks.3") < names.index("classifier")
     rows = done("layers").splitlines()
     assert len(rows) == len(found) + 1
-    assert re.search(r"conv_stem +Conv2d\w* +.*32×112×112", rows[1 + names.index("conv_stem")])
+    assert re.search(r"0 +conv_stem +Conv2dSame +32×112×112 +3 +2 *$", rows[1 + names.index("conv_stem")])
+    assert re.search(r"classifier +Linear +1000 +whole *$", rows[1 + names.index("classifier")])
+    assert [f["number"] for f in found] == list(range(len(found)))
+    assert found[0]["field"] == {"top": 0, "left": 0, "height": 3, "width": 3, "stride_y": 2, "stride_x": 2}
+    assert found[-1]["field"] is None
 
 
 def test_layers_of_a_picture_of_another_size(done):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 
 import pytest
 import torch
@@ -61,10 +62,23 @@ def pictures(network, pixels):
     return pg.open_images(names, network).double()
 
 
-def test_shapes_and_report(name, network, pictures):
+@pytest.fixture
+def without(name, network):
+    """The result without a picture, of a technique whose default settings need none: it is of the network alone."""
+    if not techniques()[name].needs_pixels:
+        with suppress(SettingError):
+            return make(name).run(network)
+    return None
+
+
+def test_shapes_and_report(name, network, pictures, without):
     found = make(name).run(network, pictures)
     n, _, h, w = pictures.shape
-    assert found.pixels.shape in [(n, h, w), (n, 3, h, w)]
+    if without is not None:
+        n = len(without.pixels)
+    if found.draw is None:
+        assert found.pixels.shape in [(n, h, w), (n, 3, h, w)]
+    assert len(found.pixels) == n
     assert found.score.shape == (n,)
     assert found.pixels.isfinite().all()
     assert found.score.isfinite().all()
@@ -82,8 +96,12 @@ def test_repeatable(name, network, pictures):
     assert torch.equal(first.score, second.score)
 
 
-def test_independent_of_batch_mates(name, network, pictures):
+def test_independent_of_batch_mates(name, network, pictures, without):
     whole = make(name).run(network, pictures)
+    if without is not None:
+        assert torch.equal(whole.pixels, without.pixels)
+        assert torch.equal(whole.score, without.score)
+        return
     for i in range(len(pictures)):
         alone = make(name).run(network, pictures[i : i + 1])
         torch.testing.assert_close(alone.pixels[0], whole.pixels[i], rtol=1e-10, atol=1e-12)
@@ -120,8 +138,8 @@ def test_module_untouched_after_a_failure(name, network, pictures):
 
 
 def test_numbers_that_are_not_finite_are_said(name, network, pictures):
-    last = [m for m in network.module.modules() if isinstance(m, torch.nn.Linear)][-1]
-    last.weight.data[:] = float("nan")
+    for weight in network.module.parameters():  # also of the first layer, for what does not go deeper
+        weight.data[:] = float("nan")
     with pytest.raises(ModelError, match="not finite"):
         make(name).run(network, pictures)
 
@@ -152,6 +170,9 @@ def test_without_pixels(name, small):
     if cls.needs_pixels:
         with pytest.raises(SettingError, match="looks at a picture"):
             make(name).run(small)
+        return
+    if "target" not in [s.name for s in settings(cls)]:
+        assert len(make(name).run(small).pixels) > 0
         return
     found = pg.make(name, steps=2, target=(1, "bee", 4)).run(small)
     assert found.pixels.shape == (3, 3, 16, 16)

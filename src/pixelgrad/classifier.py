@@ -7,6 +7,7 @@ after a failing one as well (see borrow.py).
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -193,13 +194,37 @@ class Classifier:
 
     # ------------------------------------------------------------------ layers
 
-    def layer(self, name: str) -> str:
-        """The name of a layer, checked. Raises NotFound with the nearest names."""
-        modules = dict(self.module.named_modules())
-        base, _, run = name.partition(":")
-        if not base or base not in modules or (run and not run.isdecimal()):
-            raise NotFound("layer", name, (n for n in modules if n), "`pixelgrad layers` lists them")
+    def layer(self, name: str | int) -> str:
+        """The name of a layer: given as that, by its number in `layers()`, or by an ending that no other has.
+
+        "conv_head", "3.squeeze" for features.3.squeeze, "relu:2" for a second run. An exact name counts first: "3"
+        is the name of a layer of a Sequential. Raises NotFound, with the nearest names or the range.
+        """
+        modules = [n for n, _ in self.module.named_modules() if n]
+        name, hint = str(name), "`pixelgrad layers` lists them"
+        base, colon, run = name.partition(":")
+        if not base or (colon and not run.isdecimal()):
+            raise NotFound("layer", name, modules, hint)
+        if base not in modules:
+            if re.fullmatch(r"-?[0-9]{1,99}", name):
+                return self._numbered(int(name))
+            ends = [n for n in modules if n.endswith(f".{base}")]
+            if len(ends) > 1:
+                # in their order, not by likeness
+                some = ", ".join(ends[:3]) + (", …" if len(ends) > 3 else "")
+                raise NotFound("single layer", name, (), f"{len(ends)} end so: {some}")
+            if not ends:
+                raise NotFound("layer", name, modules, hint)
+            base = ends[0]
         return base if run in ("", "1") else f"{base}:{int(run)}"
+
+    def _numbered(self, number: int) -> str:
+        listed = self.layers()
+        if not 0 <= number < len(listed):
+            last = len(listed) - 1
+            hint = f"the {len(listed)} layers of {self.name} are 0 to {last}" if listed else "it has none"
+            raise NotFound("layer", number, (), hint)
+        return listed[number].name
 
     def layers(self, size: int | tuple[int, int] | None = None) -> list[Layer]:
         """Every layer that runs, in that order: name, kind, output shape for one picture of `size`."""

@@ -16,9 +16,11 @@ from torch import Tensor
 from . import images
 
 MAP = "inferno"  # from black over red to pale yellow, evenly in lightness
+SIGNED = "coolwarm"  # from blue over pale grey, which is zero, to red
 PAPER, INK, FAINT = "white", (30, 30, 34), (110, 110, 118)
 SIDE = 224  # sheets show pictures at least this large
 GAP = 10
+TILE_GAP, TILE_HEAD = 6, 13  # between small pictures; for the label over one
 
 
 def colour(values: Tensor, lo: float, hi: float, name: str = MAP) -> Image.Image:
@@ -30,9 +32,13 @@ def colour(values: Tensor, lo: float, hi: float, name: str = MAP) -> Image.Image
 
 
 def scale(values: Tensor) -> tuple[float, float]:
-    """The range of colours for a map that is never negative: 0 to its 99.5 % quantile. A few pixels hold the
-    highest values of a gradient; scaled to those, everything else would be black."""
-    return 0.0, float(np.quantile(values.detach().cpu().double().numpy(), 0.995))
+    """The range of colours for values that are never negative: 0 to their 99.5 % quantile, or where that is zero to
+    the highest; with negative ones as far below zero as above. A few pixels hold the highest values of a gradient;
+    scaled to those, everything else would be black."""
+    array = values.detach().cpu().double().numpy()
+    size = np.abs(array)
+    hi = float(np.quantile(size, 0.995)) or float(size.max())
+    return (-hi if (array < 0).any() else 0.0), hi
 
 
 def overlay(photo: Image.Image, heat: Image.Image, opacity: float = 0.6) -> Image.Image:
@@ -42,14 +48,16 @@ def overlay(photo: Image.Image, heat: Image.Image, opacity: float = 0.6) -> Imag
 
 
 def colour_bar(width: int, hi: float, name: str = MAP) -> Image.Image:
-    """The scale under a map: its colours, with 0 and the value of the last colour."""
+    """The scale under a map: its colours, with 0 and the values of the last ones."""
     ramp = matplotlib.colormaps[name](np.linspace(0, 1, width))[None, :, :3]
     bar = Image.new("RGB", (width, 26), PAPER)
     strip = Image.fromarray((ramp * 255).round().astype(np.uint8)).resize((width, 8))
     bar.paste(strip, (0, 0))
     draw = ImageDraw.Draw(bar)
     if hi > 0:
-        draw.text((0, 10), "0", FAINT, font(11))
+        if name == SIGNED:
+            draw.text((0, 10), f"≤ −{hi:.3g}", FAINT, font(11))
+        draw.text((width // 2 if name == SIGNED else 0, 10), "0", FAINT, font(11))
         draw.text((width, 10), f"≥ {hi:.3g}", FAINT, font(11), anchor="ra")
     else:
         draw.text((0, 10), "zero everywhere", FAINT, font(11))
@@ -58,16 +66,12 @@ def colour_bar(width: int, hi: float, name: str = MAP) -> Image.Image:
 
 def map_sheet(photos: Tensor | None, maps: Tensor, titles: Sequence[str] = ()) -> Image.Image:
     """Photographs above, their maps (n, h, w) below, each with its scale; one photograph: side by side."""
-    above = [[_shown(images.to_image(x)) for x in photos]] if photos is not None else []
+    above = [[enlarged(images.to_image(x)) for x in photos]] if photos is not None else []
     below = []
     for values in maps:
         lo, hi = scale(values)
-        heat = _shown(colour(values, lo, hi))
-        bar = colour_bar(heat.width, hi)
-        cell = Image.new("RGB", (heat.width, heat.height + 4 + bar.height), PAPER)
-        cell.paste(heat, (0, 0))
-        cell.paste(bar, (0, heat.height + 4))
-        below.append(cell)
+        heat = enlarged(colour(values, lo, hi))
+        below.append(stack([heat, colour_bar(heat.width, hi)], 4))
     if len(below) == 1 and above:
         return sheet([[above[0][0], below[0]]], titles)
     return sheet([*above, below], titles)
@@ -75,7 +79,7 @@ def map_sheet(photos: Tensor | None, maps: Tensor, titles: Sequence[str] = ()) -
 
 def image_sheet(rows: Sequence[Tensor], titles: Sequence[str] = ()) -> Image.Image:
     """Rows of images (n, 3, h, w), one column for each image; a single image: side by side."""
-    drawn = [[_shown(images.to_image(x)) for x in row] for row in rows]
+    drawn = [[enlarged(images.to_image(x)) for x in row] for row in rows]
     if len(drawn[0]) == 1:
         drawn = [[row[0] for row in drawn]]
     return sheet(drawn, titles)
@@ -85,12 +89,33 @@ def grid(pictures: Sequence[Image.Image], titles: Sequence[str] = ()) -> Image.I
     """Pictures in rows of equal length, about as many rows as columns, each with its title over it."""
     columns = math.ceil(len(pictures) ** 0.5)
     cuts = [slice(i, i + columns) for i in range(0, len(pictures), columns)]
-    strips = [sheet([pictures[cut]], titles[cut]) for cut in cuts]
-    whole = Image.new("RGB", (max(s.width for s in strips), sum(s.height for s in strips)), PAPER)
+    return stack([sheet([pictures[cut]], titles[cut]) for cut in cuts])
+
+
+def tiles(pictures: Sequence[Image.Image], labels: Sequence[object]) -> Image.Image:
+    """Small pictures of one size close together, each with its label over it; in about as many columns as rows, or some
+    more where that fills the last row."""
+    width, height = pictures[0].width + TILE_GAP, pictures[0].height + TILE_HEAD + TILE_GAP
+    n, side = len(pictures), len(pictures) ** 0.5
+    columns = min(range(math.ceil(side), math.floor(1.6 * side) + 1), key=lambda c: -n % c)
+    rows = math.ceil(n / columns)
+    whole = Image.new("RGB", (columns * width - TILE_GAP, rows * height - TILE_GAP), PAPER)
+    draw = ImageDraw.Draw(whole)
+    for i, (picture, label) in enumerate(zip(pictures, labels, strict=True)):
+        x, y = i % columns * width, i // columns * height
+        draw.text((x, y), str(label), FAINT, font(10))
+        whole.paste(picture, (x, y + TILE_HEAD))
+    return whole
+
+
+def stack(pictures: Sequence[Image.Image], gap: int = 0) -> Image.Image:
+    """Pictures one under the other."""
+    height = sum(p.height for p in pictures) + gap * (len(pictures) - 1)
+    whole = Image.new("RGB", (max(p.width for p in pictures), height), PAPER)
     y = 0
-    for strip in strips:
-        whole.paste(strip, (0, y))
-        y += strip.height
+    for picture in pictures:
+        whole.paste(picture, (0, y))
+        y += picture.height + gap
     return whole
 
 
@@ -128,9 +153,9 @@ def font(size: int) -> ImageFont.FreeTypeFont:
     return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
 
 
-def _shown(picture: Image.Image) -> Image.Image:
-    """Small pictures enlarged by a whole factor, pixels kept square."""
-    factor = max(1, round(SIDE / max(picture.size)))
+def enlarged(picture: Image.Image, side: int = SIDE) -> Image.Image:
+    """A small picture enlarged to about that side, by a whole factor: its pixels stay square."""
+    factor = max(1, round(side / max(picture.size)))
     size = (picture.width * factor, picture.height * factor)
     return picture.resize(size, Image.Resampling.NEAREST)
 

@@ -6,17 +6,18 @@ import base64
 import html
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Protocol
 
+import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save as pack
 from torch import Tensor
 
-from . import images, pictures
+from . import film, images, pictures
 from .errors import OutputError
 
 
@@ -31,7 +32,8 @@ class Maker(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """pixels: the raw floats, images (n, 3, h, w) or maps (n, h, w). score: (n,), of the objective.
+    """pixels: the raw floats, images (n, 3, h, w) or maps (n, h, w), or others of which `draw` makes the picture.
+    score: (n,), of the objective.
 
     inputs: the pixels that it was made from. titles: a few words for each image. report: measured facts, always
     with `gradients` (input gradients used per image) and `seconds`. shown: further rows of images (n, 3, h, w) for the
@@ -50,6 +52,7 @@ class Result:
     frames: tuple[Tensor, ...] = ()
     weights: str | None = None
     files: tuple[dict[str, str], ...] = ()
+    draw: Callable[[Result], Image.Image] | None = None
 
     def recipe(self) -> dict[str, Any]:
         """Everything needed to make this again, as a saved PNG carries it."""
@@ -64,12 +67,14 @@ class Result:
 
     def image(self) -> Image.Image:
         """What is saved: a single image as it is, pixel by pixel; otherwise the labelled picture."""
-        if self.pixels.dim() == 4 and len(self.pixels) == 1:
+        if self.draw is None and self.pixels.dim() == 4 and len(self.pixels) == 1:
             return images.to_image(self.pixels[0])
         return self.picture()
 
     def picture(self) -> Image.Image:
         """The labelled picture: maps or images, under the pictures that they were made from."""
+        if self.draw is not None:
+            return self.draw(self)
         if self.pixels.dim() == 3:
             return pictures.map_sheet(self.inputs, self.pixels, self.titles)
         if self.inputs is None and not self.shown:
@@ -97,18 +102,14 @@ class Result:
         images.write(files)
 
     def animate(self, path: str | os.PathLike[str], seconds: float = 4.0) -> None:
-        """Write the frames and the result as an animated GIF, which dwells on the last. Raises OutputError."""
-        if Path(path).suffix.lower() != ".gif":
-            raise OutputError(f"{path}: an animation is a .gif")
-        stills = [
-            replace(self, pixels=f.float() / 255, inputs=None, shown=(), titles=()) for f in self.frames
-        ]
-        moving = [still.image() for still in [*stills, replace(self, inputs=None, shown=(), titles=())]]
-        each = round(1000 * seconds / len(moving))
-        data = io.BytesIO()
-        duration = [*[each] * (len(moving) - 1), each + 1000]
-        moving[0].save(data, "GIF", save_all=True, append_images=moving[1:], duration=duration, loop=0)
-        images.write({path: data.getvalue()})
+        """Write the frames and the result, all in its size, as an animated GIF or an MP4, which dwells on the last.
+        Raises OutputError: another ending, or no extra `video` for an MP4."""
+        film.check(path)
+        bare = replace(self, inputs=None, shown=(), titles=())
+        size = tuple(self.pixels.shape[-2:])
+        stills = (replace(bare, pixels=_at(frame.float() / 255, size)) for frame in self.frames)
+        moving = [still.image() for still in (*stills, bare)]
+        images.write({path: film.encode(moving, path, seconds)})
 
     def _repr_png_(self) -> bytes:
         data = io.BytesIO()
@@ -125,3 +126,8 @@ class Result:
         title = html.escape(f"{self.technique.name} of {self.model}")
         image = f'<img alt="{title}" src="data:image/png;base64,{picture}">'
         return f"<figure>{image}<figcaption>{title}<table>{facts}</table></figcaption></figure>"
+
+
+def _at(pixels: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Pixels at another size."""
+    return pixels if pixels.shape[-2:] == size else F.interpolate(pixels, size, mode="bilinear")

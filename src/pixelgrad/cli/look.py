@@ -6,12 +6,14 @@ from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from .. import images
 from ..gradient import Step
 from ..models import load
+from ..receptive import fields
 from ..registry import sources
 from .console import DEFAULT_MODEL, Device, Images, Json, Model, Weights, out, print_json, working
 
@@ -88,13 +90,39 @@ def layers(
     size: Annotated[int | None, typer.Option(min=1, help="Side of the picture.")] = None,
     json: Json = False,
 ) -> None:
-    """The layers of a network, in the order they run, with the shape of their output for one picture."""
-    with working(f"loading {model}"):
-        found = load(model, weights).layers(size)
+    """The layers of a network, in the order they run: the shape of their output for one picture, and how many pixels
+    a unit sees (its receptive field), in steps of how many (stride). A layer can be named by its number."""
+    with working(f"loading {model}") as progress:
+        classifier = load(model, weights)
+        found = classifier.layers(size)
+        seen = fields(classifier, lambda done, total: progress(Step(done, total)))
     if json:
-        print_json([layer._asdict() for layer in found])
+        print_json(
+            [
+                {"number": i, **layer._asdict(), "field": field and field._asdict()}
+                for i, layer in enumerate(found)
+                for field in [seen.get(layer.name)]
+            ]
+        )
         return
-    table = Table("", "layer", "kind", "shape", box=None, header_style="dim")
+    # where nobody watches, nothing is cut; a narrow terminal is for the names
+    console = out if out.is_terminal else Console(width=200, emoji=False)
+    wide = console.width >= 80
+    table = Table(box=None, header_style="dim")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("layer", overflow="fold", no_wrap=wide)
+    if wide:
+        table.add_column("kind", overflow="ellipsis")
+    for title in ("shape", "sees", "stride"):
+        table.add_column(title, no_wrap=True)
     for i, layer in enumerate(found):
-        table.add_row(str(i), layer.name, layer.kind, "×".join(map(str, layer.shape)))
-    out.print(table)
+        field = seen.get(layer.name)
+        sees = ("whole", "") if field is None else (sides(*field[2:4]), sides(*field[4:]))
+        kind = [layer.kind] if wide else []
+        table.add_row(str(i), escape(layer.name), *kind, "×".join(map(str, layer.shape)), *sees)
+    console.print(table)
+
+
+def sides(height: int, width: int) -> str:
+    """Height and width in few signs."""
+    return str(height) if height == width else f"{height}×{width}"
