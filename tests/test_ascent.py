@@ -17,6 +17,7 @@ from pixelgrad.errors import Cancelled, ModelError, OutputError, SettingError
 from pixelgrad.gradient import Work, evaluate
 from pixelgrad.objectives.energy import Energy
 from pixelgrad.objectives.logit import Logit
+from pixelgrad.revive import revive
 from pixelgrad.steps import Adam, Cooling, Momentum, NormalizedGradient, Sign
 from pixelgrad.transforms import Chain, Crop, Noise, Pad, Roll, Turn, Views, blur
 
@@ -330,7 +331,7 @@ def test_a_dead_start_is_explained_and_can_be_revived():
         NormalizedGradient(1),
         30,
         constrain=lambda z, *_: canvas.clip(z),
-        measure=lambda m, o, x, keep, step: evaluate(m, o, x, keep, reviving=True),
+        measure=lambda m, o, x, keep, step: evaluate(m, o, x, keep, rule=revive),
         work=QUIET,
     )
     assert bool((found.score > first + 0.1).all())
@@ -339,7 +340,7 @@ def test_a_dead_start_is_explained_and_can_be_revived():
 def test_reviving_changes_nothing_where_units_are_alive(small, pixels):
     from pixelgrad.gradient import evaluate
 
-    plain, revived = (evaluate(small, Logit(1), pixels, reviving=r) for r in (False, True))
+    plain, revived = (evaluate(small, Logit(1), pixels, rule=r) for r in (None, revive))
     assert torch.equal(plain.gradient, revived.gradient)
 
 

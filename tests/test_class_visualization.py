@@ -216,8 +216,8 @@ def test_frames_make_an_animation(small, tmp_path, target):
     if target == 1:
         assert stills[0].size == (16, 16)
     assert stills[0].tobytes() != stills[-1].tobytes()
-    with pytest.raises(OutputError, match="an animation is a \\.gif"):
-        found.animate(tmp_path / "a.mp4")
+    with pytest.raises(OutputError, match="an animation is a \\.gif or an \\.mp4"):
+        found.animate(tmp_path / "a.webm")
 
 
 # ---------------------------------------------------------------------- bad input
@@ -364,7 +364,7 @@ def test_without_resume_it_starts_again(run, interrupted_at):
     ((), "follow/class-visualization needs a target"),
     (("--target", "tarantla"), "did you mean 'tarantula'"),
     (("--target", "76", "-o", "none/a.png"), "none/a.png cannot be written: no such folder"),
-    (("--target", "76", "--gif", "a.mp4"), "a.mp4: an animation is a .gif"),
+    (("--target", "76", "--gif", "a.webm"), "a.webm: an animation is a .gif or an .mp4"),
     (("--target", "76", "--gif", "none/a.gif"), "none/a.gif cannot be written: no such folder"),
     (("--target", "76", "-o", "a.xyz"), "a.xyz: .xyz is not one of"),
 ])  # fmt: skip

@@ -2,7 +2,7 @@
 
     x = canvas(z)                     what is optimised, as pixels
     score, g = objective(transform(x)), ∂score/∂z
-    z ← constrain(rule(z, g))
+    z ← constrain(rule(z, g))         and before a step: enter(z)
 
 Each image goes by itself: it may be finished before the others and then leaves the batch, and its result does not
 depend on its batch mates. All that a run continues from is one State; saved and loaded, it goes on bit for bit.
@@ -13,12 +13,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from .canvases import Canvas
 from .checkpoint import State, load, save
 from .classifier import Classifier
 from .errors import Cancelled, ModelError
@@ -28,16 +29,6 @@ from .steps import Memory, Rule
 from .transforms import Draw, Transform
 
 SAVE_EVERY = 20.0  # seconds between two checkpoints
-
-
-class Canvas(Protocol):
-    """What is optimised. `rows` are the images of the batch that are still at work."""
-
-    def start(self) -> Tensor:
-        """The first parameter, (n, …)."""
-
-    def pixels(self, z: Tensor, rows: Tensor) -> Tensor:
-        """Pixels (m, 3, h, w) of the parameter (m, …), differentiable."""
 
 
 class Seen(NamedTuple):
@@ -87,24 +78,30 @@ def ascend(
     steps: int,
     *,
     transform: Transform | None = None,
+    enter: Constraint | None = None,
     constrain: Constraint | None = None,
     judge: Judge | None = None,
     keep: Sequence[str] = (),
     measure: Measure | None = None,
     seed: int = 0,
     work: Work,
+    frame: Callable[[int], bool] | None = None,
     key: str = "",
 ) -> Outcome:
     """Follow the gradient of an objective for at most `steps` steps.
 
-    judge: says after each forward pass how good a picture is, from its activations `keep`; without one the latest
-    picture is kept. measure: takes score
-    and gradient in another way. key: what a checkpoint must have been made for. Raises ModelError where a gradient
-    is not finite or zero everywhere.
+    enter, constrain: what becomes of z before a step, and after it; without a judge its size may change. judge: says
+    after each forward pass how good a picture is, from its activations `keep`; without one the latest picture is
+    kept. measure: takes score and gradient in another way. frame: whether a picture is kept after so many steps,
+    where any are; default: evenly spaced. key: what a checkpoint must have been made for. Raises ModelError where a
+    gradient is not finite or zero everywhere.
     """
     objective = objective.resolve(model)
-    state = load(work, key) or _first(canvas, seed)
+    names = [field.name for field in fields(State)]
+    found = load(work.checkpoint, key, names)
+    state = _first(canvas, seed) if found is None else State(**found)
     saved = time.monotonic()
+    every = math.ceil(steps / work.frames) if work.frames else 0
 
     def look(pixels: Tensor, random: torch.Generator, step: int) -> Tensor:
         return pixels if transform is None else transform(pixels, Draw(random, step / steps))
@@ -112,19 +109,22 @@ def ascend(
     try:
         with model.borrowed():  # once for all the steps
             while state.step < steps and len(state.rows):
-                after = _step(state, model, objective, canvas, rule, look, constrain, judge, keep, measure)
-                if work.frames and (after.step == steps or after.step % math.ceil(steps / work.frames) == 0):
-                    frame = (after.kept.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-                    after = replace(after, frames=(*after.frames, frame))
+                after = _step(
+                    state, model, objective, canvas, rule, look, enter, constrain, judge, keep, measure
+                )
+                last = after.step == steps
+                if every and (last or (frame(after.step) if frame else after.step % every == 0)):
+                    picture = (after.kept.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
+                    after = replace(after, frames=(*after.frames, picture))
                 state = after
                 if work.checkpoint is not None and time.monotonic() - saved > SAVE_EVERY:
-                    save(work, key, state)
+                    save(work.checkpoint, key, vars(state))
                     saved = time.monotonic()
                 if work.progress is not None:
                     work.progress(Step(state.step, steps, state.kept, state.score))
     except (KeyboardInterrupt, Cancelled):
         if work.checkpoint is not None:
-            save(work, key, state)
+            save(work.checkpoint, key, vars(state))
         return _outcome(state, interrupted=state.step)
     if work.progress is not None and state.step < steps:  # every image was finished before
         work.progress(Step(steps, steps, state.kept, state.score))
@@ -161,6 +161,7 @@ def _step(
     canvas: Canvas,
     rule: Rule,
     look: Look,
+    enter: Constraint | None,
     constrain: Constraint | None,
     judge: Judge | None,
     keep: Sequence[str],
@@ -170,8 +171,12 @@ def _step(
     rows, step = state.rows, state.step
     random = torch.Generator()
     random.set_state(state.random)
+    z = state.z.detach()
+    if enter is not None:
+        with torch.no_grad():
+            z = enter(z, rows, step)
     with torch.enable_grad():
-        z = state.z.detach().requires_grad_()
+        z = z.detach().requires_grad_()
         pixels = canvas.pixels(z, rows)
         shown = look(pixels, random, step)
     views = len(shown) // max(1, len(rows))

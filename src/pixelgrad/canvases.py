@@ -12,12 +12,23 @@ starts from the same noise, so that none depends on how many others there are.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 # square root of the covariance of ImageNet's colours, by its largest column's norm (Lucid)
 COLOURS = torch.tensor([[0.26, 0.09, 0.02], [0.27, 0.0, -0.05], [0.27, -0.09, 0.03]]) / 0.461952
+
+
+class Canvas(Protocol):
+    """What is optimised. `rows` are the images of the batch that are still at work."""
+
+    def start(self) -> Tensor:
+        """The first parameter, (n, …)."""
+
+    def pixels(self, z: Tensor, rows: Tensor) -> Tensor:
+        """Pixels (m, 3, h, w) of the parameter (m, …), differentiable."""
 
 
 def noise(seed: int, *shape: int) -> Tensor:

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from . import images
 from .errors import OutputError, SettingError
-from .gradient import Work
 from .steps import Memory
 
 
@@ -34,29 +36,27 @@ class State:
     frames: tuple[Tensor, ...] = ()
 
 
-def save(work: Work, key: str, state: State) -> None:
+def save(path: Path, key: str, data: Mapping[str, Any]) -> None:
     """Write where a run is to its checkpoint."""
-    data = io.BytesIO()
-    torch.save({"key": key, "state": dict(vars(state))}, data)
-    assert work.checkpoint is not None
+    file = io.BytesIO()
+    torch.save({"key": key, "state": dict(data)}, file)
     try:
-        images.write({work.checkpoint: data.getvalue()})
+        images.write({path: file.getvalue()})
     except OutputError as error:  # the pictures themselves are worth more than going on later
         warnings.warn(f"the run cannot be resumed: {error}", stacklevel=3)
 
 
-def load(work: Work, key: str) -> State | None:
-    """The state of a checkpoint, if there is one. Raises SettingError where it is of another run."""
-    if work.checkpoint is None or not work.checkpoint.is_file():
+def load(path: Path | None, key: str, names: Iterable[str]) -> dict[str, Any] | None:
+    """What a checkpoint holds under these names, if there is one. Raises SettingError where it is of another run."""
+    if path is None or not path.is_file():
         return None
     try:
-        found = torch.load(work.checkpoint, weights_only=True)
-        state = State(**found["state"])
+        found = torch.load(path, weights_only=True)
+        state = {name: found["state"][name] for name in names}
     except Exception as error:  # whatever a damaged file makes torch raise
-        raise SettingError(f"{work.checkpoint} is no checkpoint; delete it to start again") from error
+        raise SettingError(f"{path} is no checkpoint; delete it to start again") from error
     if found["key"] != key:
         raise SettingError(
-            f"{work.checkpoint} is of another run (settings, model or pictures differ); "
-            "delete it to start again"
+            f"{path} is of another run (settings, model or pictures differ); delete it to start again"
         )
     return state

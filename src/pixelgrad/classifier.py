@@ -153,6 +153,15 @@ class Classifier:
             finally:
                 self._borrowed = False
 
+    @contextmanager
+    def any_range(self) -> Iterator[None]:
+        """Pixels may leave [0, 1] inside, without a warning: for pictures with noise, once they were seen without."""
+        warned, self._warned_pixels = self._warned_pixels, True
+        try:
+            yield
+        finally:
+            self._warned_pixels = warned
+
     @property
     def device(self) -> torch.device:
         """Where the module's parameters are."""

@@ -11,16 +11,17 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from .classifier import LOGITS, Classifier, is_out_of_memory
+from .classifier import LOGITS, PIXELS, Classifier, is_out_of_memory
 from .errors import ModelError
 from .objectives.base import Objective
-from .revive import revive
 
 # Pictures of 224×224 that go through a network together. On a CPU 8 are within 4 % of the best number for the
 # networks measured, and 32 take up to 1.5 times as long: their activations leave the caches. A GPU takes more. Where
@@ -39,6 +40,8 @@ class Step(NamedTuple):
 
 
 Progress = Callable[[Step], None]
+# around the backward pass of a score: how the gradient goes through the network (rules.py, revive.py)
+Rule = Callable[[Tensor], AbstractContextManager[None]]
 
 
 class Work(NamedTuple):
@@ -58,6 +61,15 @@ class Evaluation(NamedTuple):
     kept: dict[str, Tensor]
 
 
+class AtLayer(NamedTuple):
+    """Score (n,), activations (n, ...) of a layer, the score's gradient with respect to them, and what was kept."""
+
+    score: Tensor
+    activations: Tensor
+    gradient: Tensor
+    kept: dict[str, Tensor]
+
+
 def gradient(model: Classifier, objective: Objective, pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Score (n,) and its gradient (n, 3, h, w) with respect to pixels (n, 3, h, w) in [0, 1]."""
     score, grad, _ = evaluate(model, objective, pixels)
@@ -71,18 +83,18 @@ def evaluate(
     keep: Iterable[str] = (),
     chunk: int | None = None,
     progress: Progress | None = None,
-    reviving: bool = False,
+    rule: Rule | None = None,
 ) -> Evaluation:
     """Score, gradient, and the activations `keep` of the same forward pass.
 
-    chunk: images at once (default: by their size; halved whenever memory runs out). reviving: let the gradient
-    through rectifiers that are dead (see revive.py).
+    chunk: images at once (default: by their size; halved whenever memory runs out). rule: another way back
+    through rectifiers than the gradient's; called with the scores of each chunk.
     """
     objective, keep, n = objective.resolve(model), tuple(keep), len(pixels)
     parts = []
 
     def work(rows: slice) -> None:
-        parts.append(_one(model, objective, pixels, rows, keep, reviving))
+        parts.append(_one(model, objective, pixels, rows, keep, rule))
 
     for rows in cuts(pixels, chunk, work):
         if progress is not None:
@@ -93,12 +105,65 @@ def evaluate(
     return Evaluation(torch.cat([p.score for p in parts]), torch.cat([p.gradient for p in parts]), kept)
 
 
+def evaluate_each(
+    model: Classifier, objective: Objective, variants: Iterable[Tensor], several: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Score (n,) and gradient (n, 3, h, w) at each of the variants (n, 3, h, w) of a batch, `several` at once (see
+    `several_of`). Variants may leave [0, 1]."""
+    variants = iter(variants)
+    while block := list(islice(variants, several)):
+        repeated = objective.select([*range(len(block[0]))] * len(block))
+        with model.any_range():
+            found = evaluate(model, repeated, torch.cat(block))
+        yield from zip(found.score.chunk(len(block)), found.gradient.chunk(len(block)), strict=True)
+
+
+def several_of(pixels: Tensor) -> int:
+    """How many variants of a batch go through the network together: several of a small one, one of a large one."""
+    return max(1, _together(pixels) // max(1, len(pixels)))
+
+
+def at_layer(
+    model: Classifier,
+    objective: Objective,
+    pixels: Tensor,
+    layer: str,
+    keep: Iterable[str] = (),
+    progress: Progress | None = None,
+) -> Iterator[AtLayer]:
+    """Score, activations of a layer, and the gradient with respect to those: for one part of the batch after the
+    other, since activations may be large. The backward pass ends at the layer."""
+    objective, keep = objective.resolve(model), tuple(keep)
+    parts: list[AtLayer] = []
+
+    def work(rows: slice) -> None:
+        chosen = objective.select(rows)
+        with torch.inference_mode(False), torch.enable_grad(), model.borrowed():
+            x = pixels[rows].detach().clone().requires_grad_()
+            activations = model.activations(x, (*chosen.needs, layer, *keep))
+            values, score = activations[layer], _score(chosen, activations)
+            grad = None
+            if score.requires_grad and values.requires_grad:
+                (grad,) = torch.autograd.grad(score.sum(), values, allow_unused=True)
+            if grad is None:
+                raise ModelError(f"{objective!r} does not depend on layer {layer!r}; choose an earlier one")
+        kept = {name: activations[name].detach() for name in keep}
+        parts.append(AtLayer(score.detach(), values.detach(), grad, kept))
+
+    for rows in cuts(pixels, None, work):
+        yield parts.pop()
+        if progress is not None:
+            progress(Step(rows.stop, len(pixels)))
+
+
 @torch.no_grad()
 def activations_of(model: Classifier, pixels: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
     """The named activations, cut to the memory there is, without a gradient."""
     names, parts = tuple(names), list[dict[str, Tensor]]()
     for _ in cuts(pixels, None, lambda rows: parts.append(model.activations(pixels[rows], names))):
         pass
+    if not parts:
+        raise ModelError("no images: pixels are (0, 3, height, width)")
     return {name: torch.cat([part[name] for part in parts]) for name in names}
 
 
@@ -113,32 +178,36 @@ def _one(
     pixels: Tensor,
     rows: slice,
     keep: tuple[str, ...],
-    reviving: bool,
+    rule: Rule | None,
 ) -> Evaluation:
     objective = objective.select(rows)
     # also inside a caller's no_grad or inference_mode
     with torch.inference_mode(False), torch.enable_grad(), model.borrowed():
         x = pixels[rows].detach().clone().requires_grad_()
         activations = model.activations(x, (*objective.needs, *keep))
-        score = objective(activations)
-        if score.shape != x.shape[:1]:
-            shape = tuple(score.shape)
-            raise ModelError(f"{objective!r} gave {shape}; an objective gives one score per image")
+        score = _score(objective, activations)
         if not score.requires_grad:
             raise ModelError(f"{objective!r} has no gradient: {model.name} cuts the graph to the pixels")
-        if reviving:
-            revive(score)
-        (grad,) = torch.autograd.grad(score.sum(), x, materialize_grads=True)
+        with nullcontext() if rule is None else rule(score):
+            (grad,) = torch.autograd.grad(score.sum(), x, materialize_grads=True)
     kept = {name: activations[name].detach() for name in keep}
     return Evaluation(score.detach(), grad, kept)
 
 
+def _score(objective: Objective, activations: dict[str, Tensor]) -> Tensor:
+    """The score of each image, (n,)."""
+    score = objective(activations)
+    if score.shape != activations[PIXELS].shape[:1]:
+        shape = tuple(score.shape)
+        raise ModelError(f"{objective!r} gave {shape}; an objective gives one score per image")
+    return score
+
+
 def cuts(pixels: Tensor, chunk: int | None, work: Callable[[slice], object]) -> Iterator[slice]:
     """Do `work` on consecutive rows of a batch, with fewer at once whenever memory runs out."""
-    kind = pixels.device.type
-    size = pixels[0, 0].numel() / 224**2 if len(pixels) else 1  # in pictures of 224×224
+    kind, size = pixels.device.type, _size(pixels)
     if chunk is None:
-        chunk = max(1, int(TOGETHER.get(kind, TOGETHER_ON_GPU) / size))
+        chunk = _together(pixels)
     start = 0
     while start < len(pixels):
         rows = slice(start, min(start + chunk, len(pixels)))
@@ -159,3 +228,13 @@ def cuts(pixels: Tensor, chunk: int | None, work: Callable[[slice], object]) -> 
             continue
         start = rows.stop
         yield rows
+
+
+def _together(pixels: Tensor) -> int:
+    """How many pictures of this size go through a network together."""
+    return max(1, int(TOGETHER.get(pixels.device.type, TOGETHER_ON_GPU) / _size(pixels)))
+
+
+def _size(pixels: Tensor) -> float:
+    """Of one picture, in pictures of 224×224."""
+    return pixels[0, 0].numel() / 224**2 if len(pixels) else 1

@@ -41,6 +41,12 @@ def scale(values: Tensor) -> tuple[float, float]:
     return (-hi if (array < 0).any() else 0.0), hi
 
 
+def around_grey(values: Tensor) -> Image.Image:
+    """Signed values (3, h, w) of the colours, around mid grey: to their 99.5 % quantile, as `scale` has it."""
+    hi = scale(values)[1]
+    return images.to_image(0.5 + values.detach().cpu().double() / (2 * hi or 1.0))
+
+
 def overlay(photo: Image.Image, heat: Image.Image, opacity: float = 0.6) -> Image.Image:
     """The map laid over the photograph in greys."""
     grey = photo.convert("L").convert("RGB")
@@ -64,17 +70,40 @@ def colour_bar(width: int, hi: float, name: str = MAP) -> Image.Image:
     return bar
 
 
+def heat(values: Tensor) -> Image.Image:
+    """A map (h, w) in colours with its scale under it; with negative values, around zero."""
+    lo, hi = scale(values)
+    name = SIGNED if lo < 0 else MAP
+    whole = enlarged(colour(values, lo, hi, name))
+    return stack([whole, colour_bar(whole.width, hi, name)], 4)
+
+
 def map_sheet(photos: Tensor | None, maps: Tensor, titles: Sequence[str] = ()) -> Image.Image:
     """Photographs above, their maps (n, h, w) below, each with its scale; one photograph: side by side."""
     above = [[enlarged(images.to_image(x)) for x in photos]] if photos is not None else []
-    below = []
-    for values in maps:
-        lo, hi = scale(values)
-        heat = enlarged(colour(values, lo, hi))
-        below.append(stack([heat, colour_bar(heat.width, hi)], 4))
+    below = [heat(values) for values in maps]
     if len(below) == 1 and above:
         return sheet([[above[0][0], below[0]]], titles)
     return sheet([*above, below], titles)
+
+
+def classes(grid: Tensor, names: Sequence[str], shown: int = 6) -> Image.Image:
+    """A map (h, w) of classes, given by their places among `names`, in colours, with a legend under it; those after
+    the first few share a grey."""
+    palette = [*(matplotlib.colormaps["Set2"](i)[:3] for i in range(shown)), (0.5, 0.5, 0.52)]
+    rgb = (np.array(palette) * 255).round().astype(np.uint8)
+    array = np.minimum(grid.cpu().numpy(), shown)
+    whole = enlarged(Image.fromarray(rgb[array]))
+    more = len(names) - shown
+    labels = [*names[:shown], *([f"{more} others"] if more > 0 else [])]
+    legend = Image.new("RGB", (whole.width, 16 * len(labels)), PAPER)
+    draw = ImageDraw.Draw(legend)
+    for i, label in enumerate(labels):
+        draw.rectangle((0, 16 * i + 3, 9, 16 * i + 12), tuple(rgb[i].tolist()))
+        share = f"{(array == i).mean():.1%}"
+        draw.text((14, 16 * i), textwrap.shorten(label, 26, placeholder=" …"), FAINT, font(11))
+        draw.text((whole.width, 16 * i), share, FAINT, font(11), anchor="ra")
+    return stack([whole, legend], 4)
 
 
 def image_sheet(rows: Sequence[Tensor], titles: Sequence[str] = ()) -> Image.Image:
@@ -106,6 +135,14 @@ def tiles(pictures: Sequence[Image.Image], labels: Sequence[object]) -> Image.Im
         draw.text((x, y), str(label), FAINT, font(10))
         whole.paste(picture, (x, y + TILE_HEAD))
     return whole
+
+
+def captioned(picture: Image.Image, text: str) -> Image.Image:
+    """A picture, enlarged if it is small, with a line of text under it."""
+    picture = enlarged(picture)
+    line = Image.new("RGB", (picture.width, 18), PAPER)
+    ImageDraw.Draw(line).text((0, 2), text, FAINT, font(12))
+    return stack([picture, line])
 
 
 def stack(pictures: Sequence[Image.Image], gap: int = 0) -> Image.Image:

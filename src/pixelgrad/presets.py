@@ -23,8 +23,8 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from .ascent import Canvas, Constraint
-from .canvases import FourierCanvas, MacoCanvas, PixelCanvas, magnitudes, noise
+from .ascent import Constraint
+from .canvases import Canvas, FourierCanvas, MacoCanvas, PixelCanvas, magnitudes, noise
 from .classifier import Classifier
 from .objectives.base import Objective
 from .objectives.energy import Energy

@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -60,15 +61,20 @@ class Edges(NamedTuple):
     stride: int
 
 
-def fields(model: Classifier, progress: Watch | None = None) -> dict[str, Field | None]:
-    """The receptive field of every layer, by its name in `model.layers()`, in that order.
+_known: WeakKeyDictionary[nn.Module, dict[Any, Field | None]] = WeakKeyDictionary()
+
+
+def fields(
+    model: Classifier, progress: Watch | None = None, layers: Collection[str] | None = None
+) -> dict[str, Field | None]:
+    """The receptive field of every layer, or of these, by its name in `model.layers()`, in that order.
 
     None where a unit sees the whole picture (after squeeze-and-excitation, attention, global pooling), more than
     can be measured (about 1500 pixels), or where the units do not lie on a regular grid of whole pixels. progress is
     called with the batches that are done and that there are. Raises ModelError where the network does not run.
     """
     size = model.preprocessing.size or (224, 224)
-    listed = model.layers(size)
+    listed = [layer for layer in model.layers(size) if layers is None or layer.name in layers]
     with model.borrowed(), torch.no_grad():
         module = _on_cpu(model)
         found = [_along(axis, model, module, listed, size, progress) for axis in (0, 1)]
@@ -79,6 +85,15 @@ def fields(model: Classifier, progress: Watch | None = None) -> dict[str, Field 
         else None
         for layer in listed
     }
+
+
+def field_of(model: Classifier, layer: str) -> Field | None:
+    """The receptive field of one layer; measured once, as long as the network and its parts are what they were."""
+    known = _known.setdefault(model.module, {})
+    key = (layer, model.preprocessing.size, repr(model.module))
+    if key not in known:
+        known[key] = fields(model, layers=(layer,)).get(layer)
+    return known[key]
 
 
 def _on_cpu(model: Classifier) -> nn.Module:
@@ -100,7 +115,9 @@ def _along(
     # by layer whether channels are last: a strip's proportions do not tell
     names = {n.name: _last(n.shape, size) for n in listed if grid(n.shape, size) is not None}
     own = {layer.name: (grid(layer.shape, size) or size)[axis] for layer in listed}
-    batches = 2 * -(-(CUTS - 1) // TOGETHER) + 1
+    # four neighbours of the layer with the largest stride
+    most = min(CUTS, max((4 * -(-size[axis] // own[n]) for n in names), default=0) + 1)
+    batches = 2 * -(-(most - 1) // TOGETHER) + 1
     done = axis * batches
 
     def step() -> None:
@@ -119,8 +136,8 @@ def _along(
     }
     dark = {n: ([first[n][1:2]], [first[n][2:3]]) for n in names}
     for side in (0, 1):
-        for start in range(2, CUTS + 1, TOGETHER):
-            cuts = range(start, min(start + TOGETHER, CUTS + 1))
+        for start in range(2, most + 1, TOGETHER):
+            cuts = range(start, min(start + TOGETHER, most + 1))
             if names:
                 seen = _units(module, _cut(strip, axis, [(side, c) for c in cuts]), names, axis)
                 for n in names:

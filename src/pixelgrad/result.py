@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import csv
 import html
 import io
 import os
@@ -53,6 +54,7 @@ class Result:
     weights: str | None = None
     files: tuple[dict[str, str], ...] = ()
     draw: Callable[[Result], Image.Image] | None = None
+    table: tuple[Mapping[str, Any], ...] = ()
 
     def recipe(self) -> dict[str, Any]:
         """Everything needed to make this again, as a saved PNG carries it."""
@@ -99,7 +101,16 @@ class Result:
                 raise OutputError(f"{beside} are the weights; give the picture another name")
             floats = {"pixels": self.pixels.contiguous().cpu(), "score": self.score.cpu()}
             files[beside] = pack(floats)
+        if self.table:
+            files[Path(path).with_suffix(".csv")] = self._csv()
         images.write(files)
+
+    def _csv(self) -> bytes:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, list(self.table[0]))
+        writer.writeheader()
+        writer.writerows(self.table)
+        return text.getvalue().encode()
 
     def animate(self, path: str | os.PathLike[str], seconds: float = 4.0) -> None:
         """Write the frames and the result, all in its size, as an animated GIF or an MP4, which dwells on the last.

@@ -9,20 +9,24 @@ a start, so only the first steps take it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .rules import RECTIFIERS, hooked, nodes
+
 FIRST_STEPS = 16
-RECTIFIERS = ("ReluBackward", "HardtanhBackward", "ThresholdBackward", "ClampBackward", "ClampMinBackward")
 
 
-def revive(score: Tensor) -> None:
-    """Let the coming backward pass of this score, one number per image, through rectifiers that are dead."""
-    for node in _nodes(score.grad_fn):
-        if node.name().startswith(RECTIFIERS):
-            node.register_hook(_passed)
+@contextmanager
+def revive(score: Tensor) -> Iterator[None]:
+    """A rule for `evaluate`: inside, a backward pass of this score, one number per image, gets through rectifiers that
+    are dead."""
+    dead = [node for node in nodes(score.grad_fn) if node.name().startswith(RECTIFIERS)]
+    with hooked([(node, _passed) for node in dead]):
+        yield
 
 
 def _passed(into: tuple[Tensor | None, ...], out: tuple[Tensor | None, ...]) -> Any:
@@ -40,15 +44,3 @@ def _alive(g: Tensor) -> Tensor:
     """Of each image, (n,): whether anything of its gradient passes."""
     alive: Tensor = (g != 0).any(tuple(range(1, g.dim())))
     return alive
-
-
-def _nodes(root: Any) -> Iterator[Any]:
-    """The nodes of the graph that ends in `root`."""
-    seen, stack = {root}, [root]
-    while stack:
-        node = stack.pop()
-        yield node
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                stack.append(following)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from . import images, jpeg
+from .canvases import Canvas
 from .classifier import Classifier
 
 ROBUST = 75  # the JPEG quality that a robust picture survives
@@ -17,15 +18,16 @@ ROBUST = 75  # the JPEG quality that a robust picture survives
 
 @dataclass(frozen=True, eq=False)
 class EightBits:
-    """A picture that is seen rounded to 8 bits, while what moves is not."""
+    """Another canvas, seen rounded to 8 bits, while what moves is not."""
 
-    original: Tensor
+    canvas: Canvas
 
     def start(self) -> Tensor:
-        return self.original
+        return self.canvas.start()
 
     def pixels(self, z: Tensor, rows: Tensor) -> Tensor:
-        return exactly(eight_bits(z), z)
+        x = self.canvas.pixels(z, rows)
+        return exactly(eight_bits(x), x)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,17 @@ class NormalizedGradient:
 
 
 @dataclass(frozen=True)
+class MeanGradient:
+    """z + lr · g / mean|g|, DeepDream's rule: on average a number moves by lr (Google 2015)."""
+
+    lr: float
+
+    def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
+        mean = g.abs().mean(tuple(range(1, g.dim())), keepdim=True)
+        return torch.addcmul(z, g, self.lr / mean), memory
+
+
+@dataclass(frozen=True)
 class Sign:
     """z + lr · sign(g) (Goodfellow 2015)."""
 
@@ -87,6 +98,31 @@ class Adam:
     def _decay(self, step: int) -> float:
         """NAdam's momentum at a step."""
         return self.beta1 * (1 - 0.5 * math.pow(0.96, (step + 1) * 0.004))
+
+
+@dataclass(frozen=True)
+class HalfCosine:
+    """Another rule, whose steps fall to nothing along half a cosine (Loshchilov & Hutter 2017)."""
+
+    rule: Rule
+    steps: int
+
+    def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
+        new, memory = self.rule.step(z, g, memory, step)
+        share = (1 + math.cos(math.pi * step / self.steps)) / 2
+        return z + share * (new - z), memory
+
+
+@dataclass(frozen=True)
+class Stairs:
+    """Another rule, whose steps are a tenth after each third of a run (Mahendran & Vedaldi 2015)."""
+
+    rule: Rule
+    steps: int
+
+    def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
+        new, memory = self.rule.step(z, g, memory, step)
+        return z + 0.1 ** (3 * step // self.steps) * (new - z), memory
 
 
 @dataclass(frozen=True)

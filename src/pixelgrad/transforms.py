@@ -54,12 +54,13 @@ class Views:
 
 @dataclass(frozen=True)
 class Roll:
-    """The course's jitter: rolled down and right by 0 to `most` pixels each; what leaves comes in opposite."""
+    """The course's jitter: rolled down and right by `least` to `most` pixels each; what leaves comes in opposite."""
 
     most: int
+    least: int = 0
 
     def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
-        down, right = torch.randint(0, self.most + 1, (2,), generator=draw.random).tolist()
+        down, right = torch.randint(self.least, self.most + 1, (2,), generator=draw.random).tolist()
         return pixels.roll((down, right), (2, 3))
 
 
@@ -130,6 +131,12 @@ class Noise:
             return pixels
         added = self.deviation * torch.randn(pixels.shape[1:], generator=draw.random).to(pixels)
         return pixels + ((pixels + added).clamp(0, 1) - pixels).detach()
+
+
+def enlarged(pixels: Tensor, factor: float) -> Tensor:
+    """The middle of the pictures, so many times larger, in their size."""
+    height, width = pixels.shape[-2:]
+    return _sampled(pixels, [[1 / factor, 0, 0], [0, 1 / factor, 0]], (height, width))
 
 
 def blur(pixels: Tensor, sigma: float) -> Tensor:

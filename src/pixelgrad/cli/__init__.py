@@ -14,7 +14,7 @@ from importlib.metadata import version
 import typer
 
 from ..errors import PixelgradError
-from . import look, make, tour
+from . import compare, look, make, tour
 from .console import err, say
 
 
@@ -30,6 +30,7 @@ def app() -> typer.Typer:
     main_app.callback()(_options)
     look.add(main_app)
     make.add(main_app)
+    compare.add(main_app)
     tour.add(main_app)
     return main_app
 

@@ -13,7 +13,7 @@ import typer
 from PIL import Image
 from rich.table import Table
 
-from .. import images, recipe
+from .. import film, images, recipe
 from ..errors import OutputError, SettingError
 from ..registry import VERBS, Setting, settings, techniques
 from ..result import Result
@@ -45,7 +45,10 @@ COMMON: dict[str, tuple[Any, Any]] = {
 }
 FOLLOWING: dict[str, tuple[Any, Any]] = {
     "gif": (
-        Annotated[str | None, typer.Option(help="Write how it came about as an animation to this file.")],
+        Annotated[
+            str | None,
+            typer.Option(help="Write how it came about as an animation to this file, .gif or .mp4."),
+        ],
         None,
     ),
     "resume": (
@@ -168,13 +171,12 @@ def redo(
 def ready(checkpoint: Path, resume: bool, out_file: str, gif: str | None) -> None:
     """Before long work: that its files can be written; and that it starts afresh, or goes on from what an interrupted
     run has left beside its picture."""
-    if gif is not None and Path(gif).suffix.lower() != ".gif":
-        raise OutputError(f"{gif}: an animation is a .gif")
+    if gif is not None:
+        film.check(gif)
+    images.encode(Image.new("RGB", (1, 1)), out_file)
     for file in (out_file, gif):
-        if file is not None:
-            images.encode(Image.new("RGB", (1, 1)), file)
-            if not Path(file).absolute().parent.is_dir():
-                raise OutputError(f"{file} cannot be written: no such folder")
+        if file is not None and not Path(file).absolute().parent.is_dir():
+            raise OutputError(f"{file} cannot be written: no such folder")
     if resume and not checkpoint.is_file():
         raise SettingError(f"there is nothing to resume: no {checkpoint}")
     if not resume:

@@ -31,7 +31,7 @@ from ..preprocessing import Preprocessing
 from ..presets import BLUR_EVERY, PRESETS, Preset
 from ..registry import setting, technique
 from ..result import Result
-from ..revive import FIRST_STEPS
+from ..revive import FIRST_STEPS, revive
 from ..technique import Technique, describe
 
 
@@ -166,7 +166,7 @@ def _same(model: Classifier, judge: Classifier, y: int) -> int:
 def _revived(
     model: Classifier, objective: Objective, pixels: Tensor, keep: Sequence[str], step: int
 ) -> Evaluation:
-    return evaluate(model, objective, pixels, keep, reviving=step < FIRST_STEPS)
+    return evaluate(model, objective, pixels, keep, rule=revive if step < FIRST_STEPS else None)
 
 
 def _told(model: Classifier, pixels: Tensor) -> Tensor:

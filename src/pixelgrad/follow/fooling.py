@@ -20,6 +20,7 @@ from torch import Tensor
 from .. import distortion, images, jpeg
 from ..ascent import Constraint, Outcome, Seen, Verdict, ascend
 from ..attacks import Bounded, Shrinking, distance
+from ..canvases import PixelCanvas
 from ..classifier import LOGITS, Classifier
 from ..errors import SettingError
 from ..gradient import Work, logits_of
@@ -89,7 +90,7 @@ class Fooling(Technique):
         outcome = ascend(
             model,
             objective,
-            EightBits(original),
+            EightBits(PixelCanvas(original)),
             rule,
             self.steps or STEPS[self.method],
             transform=lambda x, _: view.seen(x),

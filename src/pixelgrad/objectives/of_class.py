@@ -12,7 +12,7 @@ from torch import Tensor
 from ..classifier import LOGITS, Classifier
 from ..errors import NotFound
 from ..registry import setting
-from .base import Objective, per_image, pick
+from .base import Objective, WeightedSum, per_image, pick
 
 Target = str | int | tuple[str | int, ...] | None
 
@@ -58,3 +58,13 @@ def classes(logits: Tensor, target: Target) -> Tensor:
 def at_target(values: Tensor, target: Target) -> Tensor:
     """values[i, class of image i], (n,)."""
     return values.gather(1, classes(values, target)[:, None])[:, 0]
+
+
+def fixed(objective: Objective, logits: Tensor) -> Objective:
+    """The objective with the classes predicted in `logits` in the place of "the predicted one": for pictures that are
+    changed, after which the network may predict another."""
+    if isinstance(objective, WeightedSum):
+        return WeightedSum(tuple((weight, fixed(term, logits)) for weight, term in objective.terms))
+    if isinstance(objective, OfClass) and objective.target is None:
+        return replace(objective, target=tuple(classes(logits, None).tolist()))
+    return objective

@@ -1,0 +1,156 @@
+"""`pixelgrad compare`: several ways to look at a network's reasons, side by side on one sheet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+import torch
+import typer
+from PIL import Image, ImageDraw
+
+from .. import images, pictures
+from ..classifier import Classifier
+from ..errors import NotFound, OutputError, PixelgradError, SettingError
+from ..gradient import Progress, Step
+from ..models import load
+from ..objectives.of_class import Target, indices
+from ..registry import make, settings, techniques
+from ..result import Result
+from ..technique import Technique
+from .console import DEFAULT_MODEL, Device, Images, Model, Weights, out, say, working
+
+
+def add(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(compare)
+
+
+def compare(
+    paths: Images,
+    methods: Annotated[
+        str | None,
+        typer.Option(help="Names after `pixelgrad show`, with commas between; default: all that can."),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(help="Class, one or one for each picture; default: the predicted ones."),
+    ] = None,
+    model: Model = DEFAULT_MODEL,
+    weights: Weights = None,
+    device: Device = "cpu",
+    out_file: Annotated[
+        str, typer.Option("--out", "-o", help="File to write: .png, .jpg, …")
+    ] = "compare.png",
+) -> None:
+    """Several techniques on one sheet: a row for each picture, a column for each technique, each map in its scale."""
+    names = comparable() if methods is None else chosen(methods)
+    images.encode(Image.new("RGB", (1, 1)), out_file)  # says what is wrong with the name, before the work
+    for path in paths:
+        if os.path.exists(out_file) and os.path.samefile(out_file, images.find(path)):
+            raise OutputError(f"{out_file} is the photograph itself; give the result another name")
+    with working("compare") as progress:
+        classifier = load(model, weights, device)
+        pixels = torch.cat([images.open_image(path, classifier) for path in paths])
+        of_class: Target = None if not target else target[0] if len(target) == 1 else tuple(target)
+        of_class = indices(of_class, classifier)
+        results = run(names, classifier, pixels, of_class, progress, skip=methods is None)
+        images.save(sheet(paths, results), out_file)
+    out.print(f"wrote {out_file}", markup=False, highlight=False, soft_wrap=True)
+
+
+def comparable() -> list[str]:
+    """The techniques that show why a network says a class: those of `show` that take one."""
+    return [name for name, technique in shows().items() if takes_target(technique)]
+
+
+def shows() -> dict[str, type[Technique]]:
+    """The techniques that look at a picture."""
+    known = techniques().items()
+    return {n.removeprefix("show/"): t for n, t in known if n.startswith("show/") and t.needs_pixels}
+
+
+def takes_target(technique: type[Technique]) -> bool:
+    """Whether it is of a class."""
+    return "target" in [s.name for s in settings(technique)]
+
+
+def chosen(methods: str) -> list[str]:
+    """The techniques of a list with commas. Raises NotFound, with the nearest name."""
+    names = [name.strip().removeprefix("show/") for name in methods.split(",") if name.strip()]
+    if not names:
+        raise SettingError("methods are names with commas between: saliency,grad-cam")
+    for name in names:
+        if name not in shows():
+            raise NotFound("method", name, shows(), f"there are {', '.join(shows())}")
+    return list(dict.fromkeys(names))
+
+
+def run(
+    names: Sequence[str],
+    model: Classifier,
+    pixels: torch.Tensor,
+    target: Target,
+    progress: Progress,
+    skip: bool,
+) -> dict[str, Result]:
+    """The result of each technique; with `skip` without those that do not suit the network."""
+    results, last = {}, None
+    for i, name in enumerate(names):
+        progress(Step(i, len(names)))
+        try:
+            of = {"target": target} if takes_target(shows()[name]) else {}
+            results[name] = make(f"show/{name}", **of).run(model, pixels)
+            whole = results[name].pixels
+            if whole.shape[-2:] != pixels.shape[-2:] or (whole.dim() == 4 and whole.shape[1] != 3):
+                raise SettingError(f"show/{name} gives no map of the picture that could be compared")
+        except PixelgradError as error:
+            if not skip:
+                raise
+            last = error
+            say("warning", "yellow", f"{name} is left out: {error}")
+    if not results and last is not None:
+        raise last
+    return results
+
+
+def sheet(paths: Sequence[str], results: dict[str, Result]) -> Image.Image:
+    """Rows of pictures: the photograph with what it is called and taken for, then the map of each technique."""
+    rows = []
+    for i, path in enumerate(paths):
+        first = next(iter(results.values()))
+        assert first.inputs is not None
+        photo = pictures.enlarged(images.to_image(first.inputs[i]))
+        row = [pictures.stack([photo, caption(photo.width, path, first.titles[i])], 4)]
+        rows.append(row + [alone(result, i) for result in results.values()])
+    return pictures.sheet(rows, ["photograph", *results])
+
+
+def alone(result: Result, i: int) -> Image.Image:
+    """The map of one picture: in the colours of its values, or as the technique itself draws it beside the picture;
+    several, of several units, are added."""
+    if result.pixels.dim() == 3:
+        return pictures.heat(result.pixels[i])
+    if result.pixels.dim() == 5:
+        return pictures.enlarged(pictures.around_grey(result.pixels[i].sum(0)))
+    assert result.inputs is not None
+    one = slice(i, i + 1)
+    report: dict[str, Any] = {**result.report, "images": result.report["images"][one]}
+    single = replace(
+        result, pixels=result.pixels[one], inputs=result.inputs[one], titles=(), shown=(), report=report
+    )
+    photo = pictures.enlarged(images.to_image(result.inputs[i]))
+    whole, gap = single.picture(), pictures.GAP
+    return whole.crop((photo.width + 2 * gap, gap, whole.width - gap, whole.height - gap))
+
+
+def caption(width: int, path: str, title: str) -> Image.Image:
+    """Two small lines under a photograph: its name, and what the network takes it for."""
+    lines = Image.new("RGB", (width, 30), pictures.PAPER)
+    draw = ImageDraw.Draw(lines)
+    for y, line in enumerate((os.path.basename(path), title)):
+        shown = line if pictures.font(11).getlength(line) <= width else line[: width // 7] + " …"
+        draw.text((0, 14 * y), shown, pictures.FAINT, pictures.font(11))
+    return lines

@@ -1,0 +1,161 @@
+"""Deconvnet (Zeiler & Fergus 2014, §2.1, figure 2): what in a picture makes a unit of a layer answer.
+
+    R_l = a at one unit of Φ_l(x), 0 elsewhere;  R_0 by going back down        shape (n, k, 3, h, w), signed
+
+a is the unit's activation. On the way down a rectifier gives max(R, 0), a convolution its transposed filters without
+bias, max-pooling the value back to where it came from (overlapping windows add), batch norm the factor γ/√(σ²+ε), a
+branch is added, local response normalisation is the identity. All that is the gradient of ½a² under another rule for
+rectifiers (rules.py). R_0 is per full range of a pixel; it is zero outside the unit's receptive field. Of the picture
+only the places of max-pooling and a go in: without max-pooling R_0 is the unit's own pattern (Springenberg 2015, §3.4).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from .. import images, pictures
+from ..classifier import PIXELS, Classifier
+from ..errors import NotFound, SettingError
+from ..gradient import Work, activations_of, evaluate
+from ..grids import spatial
+from ..objectives.base import Objective, pick
+from ..receptive import field_of
+from ..registry import setting, technique
+from ..result import Result
+from ..rules import BackwardRule
+from ..stages import stages
+from ..technique import Technique, need_pixels
+
+SIDE, ALONE = 112, 224  # of a projection in the picture; of a single one
+FRAME, EDGE = (255, 214, 0), (30, 30, 34)
+
+
+@technique
+class Deconvnet(Technique):
+    """What in the picture makes a channel of a layer answer: its strongest answer, led back to the pixels."""
+
+    layer: str | None = setting(
+        None, help="layer, as `pixelgrad layers` lists them; default: the middle stage of the network"
+    )
+    channel: int | None = setting(None, lo=0, help="index of the channel; default: the strongest ones")
+    position: str | None = setting(
+        None, help="ROW,COLUMN of the unit in the channel's map; default: where it is highest"
+    )
+    top: int = setting(9, lo=1, help="how many channels are shown, where none is given: the strongest")
+
+    def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:
+        """Projections (n, k, 3, h, w), one gradient for each."""
+        pixels = need_pixels(self, pixels)
+        found = stages(model)
+        layer = found[len(found) // 2] if self.layer is None else model.layer(self.layer)
+        size = (pixels.shape[2], pixels.shape[3])
+        maps = spatial(activations_of(model, pixels, [layer])[layer], size, layer)
+        units, values = self._units(maps, layer)
+        n, k = values.shape
+        rule = BackwardRule("deconvnet")
+        objective = OneUnit(layer, tuple(unit for row in units for unit in row))
+        many = pixels.repeat_interleave(k, 0)
+        projections = evaluate(model, objective, many, progress=work.progress, rule=rule).gradient
+        field = field_of(model, layer)
+        facts = [
+            [
+                {
+                    "channel": c,
+                    "value": float(value),
+                    "position": [i, j],
+                    "box": list(field.box(i, j, size)) if field else None,
+                }
+                for (c, i, j), value in zip(row, some, strict=True)
+            ]
+            for row, some in zip(units, values, strict=True)
+        ]
+        shape = "×".join(map(str, maps.shape[1:]))
+        sees = (
+            f"a unit sees {field.height}×{field.width} pixels" if field else "a unit sees the whole picture"
+        )
+        words = f"{layer} {shape}: {self._which(k, maps.shape[1])}; {sees}"
+        if not rule.max_pools:
+            words += "; no max-pooling on the way, so each pattern is the unit's own, whatever the picture"
+        return Result(
+            technique=self,
+            model=model.name,
+            pixels=projections.reshape(n, k, *pixels.shape[1:]),
+            score=values[:, 0],
+            inputs=pixels,
+            titles=(words,) * n,
+            report={"gradients": k, "max_pools": rule.max_pools, "layer": layer, "images": facts, **rule.report()},
+            draw=self.draw,
+        )
+
+    def _units(self, maps: Tensor, layer: str) -> tuple[list[list[tuple[int, int, int]]], Tensor]:
+        """Of each picture's maps (c, h, w) the units to be shown as (channel, row, column), the strongest first, and
+        their activations (n, k)."""
+        channels, width = maps.shape[1], maps.shape[3]
+        if self.channel is not None and self.channel >= channels:
+            raise NotFound("channel", self.channel, (), f"{layer} has channels 0 to {channels - 1}")
+        flat = maps.flatten(2)
+        if self.position is None:
+            where = flat.argmax(2)
+        else:
+            i, j = _position(self.position, (maps.shape[2], width), layer)
+            where = torch.full_like(flat[..., 0], i * width + j, dtype=torch.long)
+        values = flat.gather(2, where[..., None])[..., 0]
+        if self.channel is None:
+            chosen = values.sort(dim=1, descending=True, stable=True).indices[:, : self.top]
+        else:
+            chosen = torch.full_like(where[:, :1], self.channel)
+        places = where.gather(1, chosen)
+        units = [
+            [(c, place // width, place % width) for c, place in zip(row, at, strict=True)]
+            for row, at in zip(chosen.tolist(), places.tolist(), strict=True)
+        ]
+        return units, values.gather(1, chosen)
+
+
+@dataclass(frozen=True, repr=False)
+class OneUnit(Objective):
+    """½a² of one unit of a layer, (channel, row, column) for each image: the gradient that starts from a itself."""
+
+    layer: str
+    units: tuple[tuple[int, int, int], ...]
+
+    @property
+    def needs(self) -> frozenset[str]:
+        return frozenset({self.layer, PIXELS})
+
+    def __call__(self, activations: Any) -> Tensor:
+        size = activations[PIXELS].shape[2:]
+        values = spatial(activations[self.layer], (size[0], size[1]), self.layer)
+        channels, rows, columns = torch.tensor(self.units, device=values.device).unbind(1)
+        a = values[torch.arange(len(values), device=values.device), channels, rows, columns]
+        return a * a / 2
+
+    def select(self, rows: Any) -> OneUnit:
+        return replace(self, units=pick(self.units, rows))
+
+
+def _position(text: str, box: tuple[int, int], layer: str) -> tuple[int, int]:
+    """Row and column as they are typed."""
+    if not (match := re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", text)):
+        raise SettingError(f"position is ROW,COLUMN, like 3,5; got {text!r:.40}")
+    i, j = int(match[1]), int(match[2])
+    if i >= box[0] or j >= box[1]:
+        rows, columns = box[0] - 1, box[1] - 1
+        raise SettingError(f"position in {layer} is from 0,0 to {rows},{columns} here; got {i},{j}")
+    return i, j
+
+
+def _pair(x: Tensor, projection: Tensor, box: list[int], scale: float) -> Image.Image:
+    """A projection beside its patch of the picture, both cut to the box and enlarged, in the middle of two squares."""
+    top, left, bottom, right = box
+    cut = projection[:, top:bottom, left:right]
+    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+    fine = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC
+    both = [pictures.around_grey(cut), images.to_image(x[:, top:bottom, left:right])]
+    return pictures.side_by_side([picture.resize(size, fine) for picture in both])
