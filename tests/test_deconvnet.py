@@ -124,7 +124,7 @@ def test_a_dead_channel_is_grey(small, pixels):
     found = Deconvnet(layer="relu:2", channel=4).run(small, pixels)
     assert not found.pixels.any()
     assert float(found.score.abs().max()) == 0
-    assert "channel 4" in found.titles[0]
+    assert found.titles[0].startswith("relu:2 12×8×8: channel 4, 0 at 0,0; a unit sees ")
     found.picture()
 
 
@@ -167,10 +167,24 @@ def test_the_picture(small, pixels):
     assert found.to_html()
 
 
-def test_edges_and_parts_of_a_photograph(lite0):
-    """Projections are where the units look, and not the gradient."""
+def test_without_max_pooling_the_pattern_is_the_units_own(lite0, small, pixels):
+    pictures = pg.open_images(["sample:coffee", "sample:cat"], lite0)
+    found = Deconvnet(layer="blocks.1", channel=12, position="20,30").run(lite0, pictures)
+    own = found.pixels[:, 0] / found.score[:, None, None, None]
+    assert error(own[1], own[0]) < 1e-4
+    assert found.report["max_pools"] == 0
+    assert "no max-pooling on the way" in found.titles[0]
+    found = Deconvnet(layer="conv2", channel=1, position="4,4").run(small, pixels)
+    own = found.pixels[:, 0] / found.score[:, None, None, None]
+    assert error(own[1], own[0]) > 0.1
+    assert found.report["max_pools"] == 1
+    assert "max-pooling" not in found.titles[0]
+
+
+def test_the_default_on_a_photograph(lite0):
     coffee = pg.open_image("sample:coffee", lite0)
     found = Deconvnet().run(lite0, coffee)
+    assert found.report["layer"] == "blocks.2"
     assert found.report["rectifiers"].keys() == {"ReLU6"}
     assert found.report["gradients"] == 9
     assert len({f["channel"] for f in found.report["images"][0]}) == 9

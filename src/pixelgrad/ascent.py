@@ -226,6 +226,10 @@ def _better(state: State, pixels: Tensor, value: Tensor) -> tuple[Tensor, Tensor
     """The pictures kept and their values, with those of the images at work that are better now."""
     rows = state.rows
     value = value.to(state.value)
+    if len(rows) == len(state.kept):  # all are at work, in their order
+        better = value < state.value
+        pictures = torch.where(better[:, None, None, None], pixels, state.kept)
+        return pictures, torch.where(better, value, state.value)
     better = value < state.value[rows]
     values = torch.where(better, value, state.value[rows])
     pictures = torch.where(better[:, None, None, None], pixels, state.kept[rows])

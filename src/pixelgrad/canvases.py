@@ -11,6 +11,7 @@ starts from the same noise, so that none depends on how many others there are.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -88,10 +89,15 @@ class FourierCanvas:
         return (0.01 * noise(self.seed, 3, h, w // 2 + 1, 2)).to(self.like).repeat(n, 1, 1, 1, 1)
 
     def pixels(self, z: Tensor, rows: Tensor) -> Tensor:
+        spectrum = torch.view_as_complex(z) * self._scale
+        return coloured(torch.fft.irfft2(spectrum, s=self.like.shape[-2:]))
+
+    @functools.cached_property
+    def _scale(self) -> Tensor:
+        """s / 4, (h, w // 2 + 1)."""
         h, w = self.like.shape[-2:]
-        scale = (h * w) ** 0.5 / frequencies(h, w).clamp(min=1 / max(h, w))
-        spectrum = torch.view_as_complex(z) * scale.to(z)
-        return coloured(torch.fft.irfft2(spectrum, s=(h, w)) / 4)
+        scale: Tensor = (h * w) ** 0.5 / 4 / frequencies(h, w).clamp(min=1 / max(h, w))
+        return scale.to(self.like)
 
 
 @dataclass(frozen=True, eq=False)

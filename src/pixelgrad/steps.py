@@ -83,17 +83,17 @@ class Adam:
     epsilon: float = 1e-8
 
     def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
-        m, v = memory.get("m", torch.zeros_like(z)), memory.get("v", torch.zeros_like(z))
-        m = self.beta1 * m + (1 - self.beta1) * g
-        v = self.beta2 * v + (1 - self.beta2) * g * g
-        root = (v / (1 - self.beta2 ** (step + 1))).sqrt() + self.epsilon
+        m, v = (memory[k] if k in memory else torch.zeros_like(z) for k in ("m", "v"))
+        m = torch.lerp(m, g, 1 - self.beta1)
+        v = (self.beta2 * v).addcmul_(g, g, value=1 - self.beta2)
+        root = v.sqrt().div_((1 - self.beta2 ** (step + 1)) ** 0.5).add_(self.epsilon)
         if self.nesterov:
             now, following = self._decay(step), self._decay(step + 1)
             product = math.prod(self._decay(k) for k in range(step + 1))
             first = (1 - now) / (1 - product) * g + following / (1 - product * following) * m
-        else:
-            first = m / (1 - self.beta1 ** (step + 1))
-        return z + self.lr * first / root, {"m": m, "v": v}
+            return torch.addcdiv(z, first, root, value=self.lr), {"m": m, "v": v}
+        length = self.lr / (1 - self.beta1 ** (step + 1))
+        return torch.addcdiv(z, m, root, value=length), {"m": m, "v": v}
 
     def _decay(self, step: int) -> float:
         """NAdam's momentum at a step."""
@@ -110,7 +110,7 @@ class HalfCosine:
     def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
         new, memory = self.rule.step(z, g, memory, step)
         share = (1 + math.cos(math.pi * step / self.steps)) / 2
-        return z + share * (new - z), memory
+        return torch.lerp(z, new, share), memory
 
 
 @dataclass(frozen=True)
@@ -122,7 +122,7 @@ class Stairs:
 
     def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
         new, memory = self.rule.step(z, g, memory, step)
-        return z + 0.1 ** (3 * step // self.steps) * (new - z), memory
+        return torch.lerp(z, new, 0.1 ** (3 * step // self.steps)), memory
 
 
 @dataclass(frozen=True)
@@ -135,4 +135,4 @@ class Cooling:
     def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
         new, memory = self.rule.step(z, g, memory, step)
         share = min(1.0, 3 * (self.steps - step) / self.steps)
-        return z + share * (new - z), memory
+        return torch.lerp(z, new, share), memory

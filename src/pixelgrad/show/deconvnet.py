@@ -21,11 +21,11 @@ from torch import Tensor
 
 from .. import images, pictures
 from ..classifier import PIXELS, Classifier
-from ..errors import NotFound, SettingError
+from ..errors import ModelError, NotFound, SettingError
 from ..gradient import Work, activations_of, evaluate
 from ..grids import spatial
 from ..objectives.base import Objective, pick
-from ..receptive import field_of
+from ..receptive import Field, field_of
 from ..registry import setting, technique
 from ..result import Result
 from ..rules import BackwardRule
@@ -35,13 +35,15 @@ from ..technique import Technique, need_pixels
 SIDE, ALONE = 112, 224  # of a projection in the picture; of a single one
 FRAME, EDGE = (255, 214, 0), (30, 30, 34)
 
+Unit = tuple[int, int, int]  # channel, row, column
+
 
 @technique
 class Deconvnet(Technique):
     """What in the picture makes a channel of a layer answer: its strongest answer, led back to the pixels."""
 
     layer: str | None = setting(
-        None, help="layer, as `pixelgrad layers` lists them; default: the middle stage of the network"
+        None, help="layer, as `pixelgrad layers` lists them; default: the middle stage"
     )
     channel: int | None = setting(None, lo=0, help="index of the channel; default: the strongest ones")
     position: str | None = setting(
@@ -52,8 +54,10 @@ class Deconvnet(Technique):
     def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:
         """Projections (n, k, 3, h, w), one gradient for each."""
         pixels = need_pixels(self, pixels)
-        found = stages(model)
-        layer = found[len(found) // 2] if self.layer is None else model.layer(self.layer)
+        if not len(pixels):
+            raise ModelError("no images: pixels are (0, 3, height, width)")
+        found = stages(model) if self.layer is None else (model.layer(self.layer),)
+        layer = found[len(found) // 2]
         size = (pixels.shape[2], pixels.shape[3])
         maps = spatial(activations_of(model, pixels, [layer])[layer], size, layer)
         units, values = self._units(maps, layer)
@@ -64,36 +68,22 @@ class Deconvnet(Technique):
         projections = evaluate(model, objective, many, progress=work.progress, rule=rule).gradient
         field = field_of(model, layer)
         facts = [
-            [
-                {
-                    "channel": c,
-                    "value": float(value),
-                    "position": [i, j],
-                    "box": list(field.box(i, j, size)) if field else None,
-                }
-                for (c, i, j), value in zip(row, some, strict=True)
-            ]
+            [_fact(u, float(v), field, size) for u, v in zip(row, some, strict=True)]
             for row, some in zip(units, values, strict=True)
         ]
-        shape = "×".join(map(str, maps.shape[1:]))
-        sees = (
-            f"a unit sees {field.height}×{field.width} pixels" if field else "a unit sees the whole picture"
-        )
-        words = f"{layer} {shape}: {self._which(k, maps.shape[1])}; {sees}"
-        if not rule.max_pools:
-            words += "; no max-pooling on the way, so each pattern is the unit's own, whatever the picture"
+        met = {"layer": layer, **rule.report(), "max_pools": rule.max_pools}
         return Result(
             technique=self,
             model=model.name,
             pixels=projections.reshape(n, k, *pixels.shape[1:]),
             score=values[:, 0],
             inputs=pixels,
-            titles=(words,) * n,
-            report={"gradients": k, "max_pools": rule.max_pools, "layer": layer, "images": facts, **rule.report()},
+            titles=tuple(_words(layer, maps, some, field, rule) for some in facts),
+            report={"gradients": k, **met, "images": facts},
             draw=self.draw,
         )
 
-    def _units(self, maps: Tensor, layer: str) -> tuple[list[list[tuple[int, int, int]]], Tensor]:
+    def _units(self, maps: Tensor, layer: str) -> tuple[list[list[Unit]], Tensor]:
         """Of each picture's maps (c, h, w) the units to be shown as (channel, row, column), the strongest first, and
         their activations (n, k)."""
         channels, width = maps.shape[1], maps.shape[3]
@@ -103,7 +93,7 @@ class Deconvnet(Technique):
         if self.position is None:
             where = flat.argmax(2)
         else:
-            i, j = _position(self.position, (maps.shape[2], width), layer)
+            i, j = _at(self.position, (maps.shape[2], width), layer)
             where = torch.full_like(flat[..., 0], i * width + j, dtype=torch.long)
         values = flat.gather(2, where[..., None])[..., 0]
         if self.channel is None:
@@ -111,11 +101,24 @@ class Deconvnet(Technique):
         else:
             chosen = torch.full_like(where[:, :1], self.channel)
         places = where.gather(1, chosen)
-        units = [
-            [(c, place // width, place % width) for c, place in zip(row, at, strict=True)]
-            for row, at in zip(chosen.tolist(), places.tolist(), strict=True)
-        ]
+        both = zip(chosen.tolist(), places.tolist(), strict=True)
+        units = [[(c, at // width, at % width) for c, at in zip(*row, strict=True)] for row in both]
         return units, values.gather(1, chosen)
+
+    def draw(self, result: Result) -> Image.Image:
+        """For each picture a block: the picture with a frame around what each unit sees; beside it, for each unit, the
+        projection and what it is of."""
+        blocks, side = [], ALONE if result.pixels.shape[1] == 1 else SIDE
+        inputs = need_pixels(self, result.inputs)
+        for x, some, facts, title in zip(
+            inputs, result.pixels, result.report["images"], result.titles, strict=True
+        ):
+            boxes = [fact["box"] for fact in facts]
+            scale = side / max(max(b[2] - b[0], b[3] - b[1]) for b in boxes)
+            pairs = [_pair(x, p, box, side, scale) for p, box in zip(some, boxes, strict=True)]
+            labels = [f"{i}: {_name(fact)}" for i, fact in enumerate(facts, 1)]
+            blocks.append(pictures.sheet([[_framed(x, boxes), pictures.tiles(pairs, labels)]], [title]))
+        return pictures.stack(blocks)
 
 
 @dataclass(frozen=True, repr=False)
@@ -123,7 +126,7 @@ class OneUnit(Objective):
     """½a² of one unit of a layer, (channel, row, column) for each image: the gradient that starts from a itself."""
 
     layer: str
-    units: tuple[tuple[int, int, int], ...]
+    units: tuple[Unit, ...]
 
     @property
     def needs(self) -> frozenset[str]:
@@ -140,7 +143,28 @@ class OneUnit(Objective):
         return replace(self, units=pick(self.units, rows))
 
 
-def _position(text: str, box: tuple[int, int], layer: str) -> tuple[int, int]:
+def _fact(unit: Unit, value: float, field: Field | None, size: tuple[int, int]) -> dict[str, Any]:
+    """What is said of a unit; one that sees nothing but padding has the whole picture."""
+    channel, *position = unit
+    top, left, bottom, right = field.box(unit[1], unit[2], size) if field else (0, 0, 0, 0)
+    box = [top, left, bottom, right] if top < bottom and left < right else [0, 0, *size]
+    return {"channel": channel, "value": value, "position": position, "box": box}
+
+
+def _name(fact: dict[str, Any]) -> str:
+    return "channel {channel}, {value:.4g} at {position[0]},{position[1]}".format(**fact)
+
+
+def _words(layer: str, maps: Tensor, facts: list[Any], field: Field | None, rule: BackwardRule) -> str:
+    """The title of a picture."""
+    which = f"the {len(facts)} strongest of {maps.shape[1]} channels" if len(facts) > 1 else _name(facts[0])
+    sees = f"{field.height}×{field.width} pixels" if field else "the whole picture"
+    words = f"{layer} {'×'.join(map(str, maps.shape[1:]))}: {which}; a unit sees {sees}"
+    own = "; no max-pooling on the way, so each pattern is the unit's own, whatever the picture"
+    return words if rule.max_pools or rule.others else words + own
+
+
+def _at(text: str, box: tuple[int, int], layer: str) -> tuple[int, int]:
     """Row and column as they are typed."""
     if not (match := re.fullmatch(r"\s*(\d{1,9})\s*,\s*(\d{1,9})\s*", text)):
         raise SettingError(f"position is ROW,COLUMN, like 3,5; got {text!r:.40}")
@@ -151,11 +175,27 @@ def _position(text: str, box: tuple[int, int], layer: str) -> tuple[int, int]:
     return i, j
 
 
-def _pair(x: Tensor, projection: Tensor, box: list[int], scale: float) -> Image.Image:
-    """A projection beside its patch of the picture, both cut to the box and enlarged, in the middle of two squares."""
+def _pair(x: Tensor, projection: Tensor, box: list[int], side: int, scale: float) -> Image.Image:
+    """A projection around mid grey beside its patch of the picture, both cut to the box, in squares of that side."""
     top, left, bottom, right = box
-    cut = projection[:, top:bottom, left:right]
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     fine = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC
-    both = [pictures.around_grey(cut), images.to_image(x[:, top:bottom, left:right])]
-    return pictures.side_by_side([picture.resize(size, fine) for picture in both])
+    whole = Image.new("RGB", (2 * side + 2, side), pictures.PAPER)
+    whole.paste(pictures.around_grey(projection[:, top:bottom, left:right]).resize(size, fine))
+    whole.paste(images.to_image(x[:, top:bottom, left:right]).resize(size, fine), (side + 2, 0))
+    return whole
+
+
+def _framed(x: Tensor, boxes: list[list[int]]) -> Image.Image:
+    """The picture with a numbered frame around each box, but for those that hold more than half of it."""
+    photo = pictures.enlarged(images.to_image(x), 2 * ALONE)
+    factor, pen = photo.width // x.shape[2], ImageDraw.Draw(photo)
+    for number, (top, left, bottom, right) in enumerate(boxes, 1):
+        if 2 * (bottom - top) * (right - left) > x[0].numel():
+            continue
+        corners = factor * left, factor * top, factor * right - 1, factor * bottom - 1
+        pen.rectangle(corners, outline=EDGE, width=3)
+        pen.rectangle([c + d for c, d in zip(corners, (1, 1, -1, -1), strict=True)], outline=FRAME)
+        place, font = (corners[0] + 5, corners[1] + 3), pictures.font(12)
+        pen.text(place, str(number), FRAME, font, stroke_width=2, stroke_fill=EDGE)
+    return photo
