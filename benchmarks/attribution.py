@@ -85,7 +85,6 @@ def ways(model, plain, pixels, target):
     smooth = NoiseTunnel(captum.attr.Saliency(plain))
     integrated = captum.attr.IntegratedGradients(plain)
     occlusion = captum.attr.Occlusion(lambda x: plain(x).softmax(1))
-    layer = own("grad-cam")  # the same one for both
     name = pg.make("show/grad-cam").run(model, pixels[:1]).report["layer"]
     cam = LayerGradCam(plain, plain.get_submodule(name))
 
@@ -127,7 +126,7 @@ def ways(model, plain, pixels, target):
             ).detach(),
             True,
         ),
-        "grad-cam": (layer, cams, True),
+        "grad-cam": (own("grad-cam", layer=name), cams, True),
         "occlusion": (own("occlusion", size=SQUARE, stride=STRIDE), occluded, True),
     }
 

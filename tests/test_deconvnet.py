@@ -169,12 +169,17 @@ def test_the_picture(small, pixels):
 
 def test_without_max_pooling_the_pattern_is_the_units_own(lite0, small, pixels):
     pictures = pg.open_images(["sample:coffee", "sample:cat"], lite0)
-    found = Deconvnet(layer="blocks.1", channel=12, position="20,30").run(lite0, pictures)
+    maps = lite0.activations(pictures, ["blocks.1"])["blocks.1"].amin(0)
+    c, i, j = (int(v) for v in torch.unravel_index(maps.argmax(), maps.shape))  # positive in both
+    found = Deconvnet(layer="blocks.1", channel=c, position=f"{i},{j}").run(lite0, pictures)
     own = found.pixels[:, 0] / found.score[:, None, None, None]
     assert error(own[1], own[0]) < 1e-4
     assert found.report["max_pools"] == 0
     assert "no max-pooling on the way" in found.titles[0]
-    found = Deconvnet(layer="conv2", channel=1, position="4,4").run(small, pixels)
+    maps = small.activations(pixels, ["conv2"])["conv2"][:2].amin(0)
+    c, i, j = (int(v) for v in torch.unravel_index(maps.argmax(), maps.shape))
+    assert float(maps[c, i, j]) > 0
+    found = Deconvnet(layer="conv2", channel=c, position=f"{i},{j}").run(small, pixels[:2])
     own = found.pixels[:, 0] / found.score[:, None, None, None]
     assert error(own[1], own[0]) > 0.1
     assert found.report["max_pools"] == 1

@@ -152,9 +152,9 @@ def test_bad_input(small, pixels):
         ModelError, match=r"Channel\('conv1', 2\) does not depend on layer 'conv2'; choose an earlier"
     ):
         GradCam(objective="Channel('conv1', 2)", layer="conv2").run(small, pixels)
+    flat = pg.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(192, 3)), size=8)
     with pytest.raises(ModelError, match="no layer of Sequential has an image-shaped output"):
-        module = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
-        GradCam().run(pg.Classifier(module, size=8), torch.rand(1, 3, 8, 8))
+        GradCam().run(flat, torch.rand(1, 3, 8, 8))
 
 
 def test_the_object_lights_up(lite0):

@@ -144,7 +144,7 @@ def test_progress_grows_with_the_points(small, pixels):
 def test_bad_input(small, pixels):
     with pytest.raises(SettingError, match="steps is at least 2; got 0"):
         IntegratedGradients(steps=0)
-    with pytest.raises(NotFound, match="no class .9"):
+    with pytest.raises(NotFound, match=r"no class .9"):
         IntegratedGradients(target=9).run(small, pixels)
     with pytest.raises(ModelError, match="no images"):
         IntegratedGradients().run(small, pixels[:0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 
 import pytest
 import timm
@@ -79,7 +80,7 @@ def test_squares_end_at_the_border(side, square, stride):
     assert found[0] == 0
     assert found[-1] == side - square
     assert found == sorted(set(found))
-    assert all(b - a <= stride for a, b in zip(found, found[1:], strict=False))
+    assert all(b - a <= stride for a, b in pairwise(found))
 
 
 def test_nearest_square():

@@ -110,7 +110,7 @@ def test_bad_settings(values, message):
 
 
 def test_bad_input(small, pixels):
-    with pytest.raises(NotFound, match="no class .9"):
+    with pytest.raises(NotFound, match=r"no class .9"):
         SmoothGrad(target=9).run(small, pixels)
     with pytest.raises(ModelError, match="no images"):
         SmoothGrad().run(small, pixels[:0])

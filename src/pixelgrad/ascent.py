@@ -53,7 +53,6 @@ class Verdict(NamedTuple):
 Judge = Callable[[Seen], Verdict]
 # (model, objective, pixels, activations to keep, step) -> score and gradient
 Measure = Callable[[Classifier, Objective, Tensor, Sequence[str], int], Evaluation]
-Look = Callable[[Tensor, torch.Generator, int], Tensor]  # (pixels, random, step) -> what the network is shown
 Constraint = Callable[[Tensor, Tensor, int], Tensor]  # (z, rows, step) -> z
 
 
@@ -97,21 +96,15 @@ def ascend(
     gradient is not finite or zero everywhere.
     """
     objective = objective.resolve(model)
-    names = [field.name for field in fields(State)]
-    found = load(work.checkpoint, key, names)
-    state = _first(canvas, seed) if found is None else State(**found)
+    loop = _Loop(model, objective, canvas, rule, steps, transform, enter, constrain, judge, keep, measure)
+    found = load(work.checkpoint, key, [field.name for field in fields(State)])
+    state = loop.first(seed) if found is None else State(**found)
     saved = time.monotonic()
     every = math.ceil(steps / work.frames) if work.frames else 0
-
-    def look(pixels: Tensor, random: torch.Generator, step: int) -> Tensor:
-        return pixels if transform is None else transform(pixels, Draw(random, step / steps))
-
     try:
         with model.borrowed():  # once for all the steps
             while state.step < steps and len(state.rows):
-                after = _step(
-                    state, model, objective, canvas, rule, look, enter, constrain, judge, keep, measure
-                )
+                after = loop.step(state)
                 last = after.step == steps
                 if every and (last or (frame(after.step) if frame else after.step % every == 0)):
                     picture = (after.kept.clamp(0, 1) * 255).round().to(torch.uint8).cpu()
@@ -128,98 +121,117 @@ def ascend(
         return _outcome(state, interrupted=state.step)
     if work.progress is not None and state.step < steps:  # every image was finished before
         work.progress(Step(steps, steps, state.kept, state.score))
-    if judge is not None and len(state.rows):
-        state = _last_look(state, model, canvas, look, judge, keep)
+    if len(state.rows):
+        state = loop.last_look(state)
     if work.checkpoint is not None:
         work.checkpoint.unlink(missing_ok=True)
     return _outcome(state)
 
 
-def _first(canvas: Canvas, seed: int) -> State:
-    z = canvas.start()
-    n = len(z)
-    rows = torch.arange(n, device=z.device)
-    with torch.no_grad():
-        pixels = canvas.pixels(z, rows)
-    return State(
-        step=0,
-        z=z,
-        rows=rows,
-        memory={},
-        kept=pixels,
-        value=torch.full((n,), torch.inf, device=z.device, dtype=pixels.dtype),
-        score=torch.full((n,), -torch.inf, device=z.device, dtype=pixels.dtype),
-        gradients=torch.zeros(n, dtype=torch.long, device=z.device),
-        random=torch.Generator().manual_seed(seed).get_state(),
-    )
+@dataclass(frozen=True, eq=False)
+class _Loop:
+    """What stays the same from step to step."""
 
+    model: Classifier
+    objective: Objective
+    canvas: Canvas
+    rule: Rule
+    steps: int
+    transform: Transform | None
+    enter: Constraint | None
+    constrain: Constraint | None
+    judge: Judge | None
+    keep: Sequence[str]
+    measure: Measure | None
 
-def _step(
-    state: State,
-    model: Classifier,
-    objective: Objective,
-    canvas: Canvas,
-    rule: Rule,
-    look: Look,
-    enter: Constraint | None,
-    constrain: Constraint | None,
-    judge: Judge | None,
-    keep: Sequence[str],
-    measure: Measure | None,
-) -> State:
-    """The state after one more step. Nothing of the old one changes, so that it can be fallen back to."""
-    rows, step = state.rows, state.step
-    random = torch.Generator()
-    random.set_state(state.random)
-    z = state.z.detach()
-    if enter is not None:
+    def first(self, seed: int) -> State:
+        """The state before the first step."""
+        z = self.canvas.start()
+        n = len(z)
+        rows = torch.arange(n, device=z.device)
         with torch.no_grad():
-            z = enter(z, rows, step)
-    with torch.enable_grad():
-        z = z.detach().requires_grad_()
-        pixels = canvas.pixels(z, rows)
-        shown = look(pixels, random, step)
-    views = len(shown) // max(1, len(rows))
-    objective = objective.select(rows.tolist() * views)
-    if measure is None:
-        evaluation = evaluate(model, objective, shown.detach(), keep)
-    else:
-        evaluation = measure(model, objective, shown.detach(), keep, step)
-    kept, value = state.kept, state.value
-    score = state.score.index_copy(0, rows, evaluation.score.reshape(views, -1).mean(0).to(state.score))
-    gradients = state.gradients.index_add(0, rows, torch.full_like(rows, views))
-    memory, old, g = state.memory, z, evaluation.gradient / views
-    (g,) = torch.autograd.grad(shown, z, g)
-    if judge is not None:
-        verdict = judge(Seen(step, rows, pixels.detach(), evaluation.kept))
-        kept, value = _better(state, pixels.detach(), verdict.value)
-        memory = memory | verdict.note
-        stay = ~verdict.finished
-        if not bool(stay.all()):
-            rows, old, g = rows[stay], old[stay], g[stay]
-            memory = {name: m[stay] for name, m in memory.items()}
-    _check(model, objective, g, step)
-    with torch.no_grad():
-        new, memory = rule.step(old.detach(), g, memory, step)
-        if constrain is not None:
-            new = constrain(new, rows, step)
-        if judge is None:  # so that none has left the batch
-            kept = canvas.pixels(new, rows)
-    return State(step + 1, new, rows, memory, kept, value, score, gradients, random.get_state(), state.frames)
+            pixels = self.canvas.pixels(z, rows)
+        return State(
+            step=0,
+            z=z,
+            rows=rows,
+            memory={},
+            kept=pixels,
+            value=torch.full((n,), torch.inf, device=z.device, dtype=pixels.dtype),
+            score=torch.full((n,), -torch.inf, device=z.device, dtype=pixels.dtype),
+            gradients=torch.zeros(n, dtype=torch.long, device=z.device),
+            random=torch.Generator().manual_seed(seed).get_state(),
+        )
 
+    def step(self, state: State) -> State:
+        """The state after one more step. Nothing of the old one changes, so that it can be fallen back to."""
+        rows, step = state.rows, state.step
+        z = state.z.detach()
+        if self.enter is not None:
+            with torch.no_grad():
+                z = self.enter(z, rows, step)
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            pixels = self.canvas.pixels(z, rows)
+            shown, random = self._shown(pixels, state)
+        views = len(shown) // max(1, len(rows))
+        objective = self.objective.select(rows.tolist() * views)
+        if self.measure is None:
+            evaluation = evaluate(self.model, objective, shown.detach(), self.keep)
+        else:
+            evaluation = self.measure(self.model, objective, shown.detach(), self.keep, step)
+        kept, value, memory, old = state.kept, state.value, state.memory, z
+        score = evaluation.score.reshape(views, -1).mean(0).to(state.score)
+        gradients = state.gradients.index_add(0, rows, torch.full_like(rows, views))
+        (g,) = torch.autograd.grad(
+            shown, z, evaluation.gradient / views if views > 1 else evaluation.gradient
+        )
+        if self.judge is not None:
+            verdict = self.judge(Seen(step, rows, pixels.detach(), evaluation.kept))
+            kept, value = _better(state, pixels.detach(), verdict.value)
+            memory = memory | verdict.note
+            stay = ~verdict.finished
+            if not bool(stay.all()):
+                rows, old, g = rows[stay], old[stay], g[stay]
+                memory = {name: m[stay] for name, m in memory.items()}
+        _check(self.model, objective, g, step)
+        with torch.no_grad():
+            new, memory = self.rule.step(old.detach(), g, memory, step)
+            if self.constrain is not None:
+                new = self.constrain(new, rows, step)
+            if self.judge is None:  # so that none has left the batch
+                kept = self.canvas.pixels(new, rows)
+        return State(
+            step + 1,
+            new,
+            rows,
+            memory,
+            kept,
+            value,
+            state.score.index_copy(0, state.rows, score),
+            gradients,
+            random.get_state(),
+            state.frames,
+        )
 
-def _last_look(
-    state: State, model: Classifier, canvas: Canvas, look: Look, judge: Judge, keep: Sequence[str]
-) -> State:
-    """The judge's word on where the last step has led; that takes no gradient."""
-    random = torch.Generator()
-    random.set_state(state.random)
-    with torch.no_grad():
-        pixels = canvas.pixels(state.z, state.rows)
-        found = activations_of(model, look(pixels, random, state.step), keep)
-    verdict = judge(Seen(state.step, state.rows, pixels, found))
-    kept, value = _better(state, pixels, verdict.value)
-    return replace(state, kept=kept, value=value)
+    def last_look(self, state: State) -> State:
+        """The judge's word on where the last step has led; that takes no gradient."""
+        if self.judge is None:
+            return state
+        with torch.no_grad():
+            pixels = self.canvas.pixels(state.z, state.rows)
+            found = activations_of(self.model, self._shown(pixels, state)[0], self.keep)
+        verdict = self.judge(Seen(state.step, state.rows, pixels, found))
+        kept, value = _better(state, pixels, verdict.value)
+        return replace(state, kept=kept, value=value)
+
+    def _shown(self, pixels: Tensor, state: State) -> tuple[Tensor, torch.Generator]:
+        """What the network is shown of the pictures, and the random numbers after that."""
+        random = torch.Generator()
+        random.set_state(state.random)
+        if self.transform is None:
+            return pixels, random
+        return self.transform(pixels, Draw(random, state.step / self.steps)), random
 
 
 def _better(state: State, pixels: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

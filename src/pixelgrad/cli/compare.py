@@ -148,9 +148,9 @@ def alone(result: Result, i: int) -> Image.Image:
 
 def caption(width: int, path: str, title: str) -> Image.Image:
     """Two small lines under a photograph: its name, and what the network takes it for."""
-    lines = Image.new("RGB", (width, 30), pictures.PAPER)
+    lines = Image.new("RGB", (width, 26), pictures.PAPER)
     draw = ImageDraw.Draw(lines)
     for y, line in enumerate((os.path.basename(path), title)):
         shown = line if pictures.font(11).getlength(line) <= width else line[: width // 7] + " …"
-        draw.text((0, 14 * y), shown, pictures.FAINT, pictures.font(11))
+        draw.text((0, 12 * y), shown, pictures.FAINT, pictures.font(11))
     return lines

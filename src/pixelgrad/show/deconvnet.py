@@ -11,6 +11,7 @@ only the places of max-pooling and a go in: without max-pooling R_0 is the unit'
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,7 +33,7 @@ from ..rules import BackwardRule
 from ..stages import stages
 from ..technique import Technique, need_pixels
 
-SIDE, ALONE = 112, 224  # of a projection in the picture; of a single one
+PHOTO = 448  # about the side of the photograph in the picture
 FRAME, EDGE = (255, 214, 0), (30, 30, 34)
 
 Unit = tuple[int, int, int]  # channel, row, column
@@ -54,6 +55,7 @@ class Deconvnet(Technique):
     def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:
         """Projections (n, k, 3, h, w), one gradient for each."""
         pixels = need_pixels(self, pixels)
+        model.activations(pixels, ())  # says what is wrong with them
         if not len(pixels):
             raise ModelError("no images: pixels are (0, 3, height, width)")
         found = stages(model) if self.layer is None else (model.layer(self.layer),)
@@ -76,7 +78,7 @@ class Deconvnet(Technique):
             technique=self,
             model=model.name,
             pixels=projections.reshape(n, k, *pixels.shape[1:]),
-            score=values[:, 0],
+            score=values[:, 0].clone(),
             inputs=pixels,
             titles=tuple(_words(layer, maps, some, field, rule) for some in facts),
             report={"gradients": k, **met, "images": facts},
@@ -106,9 +108,9 @@ class Deconvnet(Technique):
         return units, values.gather(1, chosen)
 
     def draw(self, result: Result) -> Image.Image:
-        """For each picture a block: the picture with a frame around what each unit sees; beside it, for each unit, the
-        projection and what it is of."""
-        blocks, side = [], ALONE if result.pixels.shape[1] == 1 else SIDE
+        """For each picture a block: the picture, with frames around what the units see; beside it the projections."""
+        rows = math.ceil(result.pixels.shape[1] ** 0.5)  # which fill the height of the photograph
+        blocks, side = [], min(PHOTO // 2, max(96, PHOTO // rows - pictures.TILE_HEAD - pictures.TILE_GAP))
         inputs = need_pixels(self, result.inputs)
         for x, some, facts, title in zip(
             inputs, result.pixels, result.report["images"], result.titles, strict=True
@@ -188,7 +190,7 @@ def _pair(x: Tensor, projection: Tensor, box: list[int], side: int, scale: float
 
 def _framed(x: Tensor, boxes: list[list[int]]) -> Image.Image:
     """The picture with a numbered frame around each box, but for those that hold more than half of it."""
-    photo = pictures.enlarged(images.to_image(x), 2 * ALONE)
+    photo = pictures.enlarged(images.to_image(x), PHOTO)
     factor, pen = photo.width // x.shape[2], ImageDraw.Draw(photo)
     for number, (top, left, bottom, right) in enumerate(boxes, 1):
         if 2 * (bottom - top) * (right - left) > x[0].numel():
