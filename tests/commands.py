@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from torchvision import models as tv
 
 from pixelgrad import cli, images
+from pixelgrad.ascent import ascend
+from pixelgrad.follow import deepdream, inversion
 from pixelgrad.presets import PRESETS
 
 SALIENCY = ("show", "saliency")
@@ -25,9 +27,15 @@ SALIENCY = ("show", "saliency")
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
-    """A tour makes a picture of a class too: in two steps here, in place of hundreds."""
+    """A tour follows gradients too: in two steps here, in place of hundreds."""
     for name, preset in PRESETS.items():
         monkeypatch.setitem(PRESETS, name, replace(preset, steps=2))
+    for technique in (inversion, deepdream):
+        monkeypatch.setattr(technique, "ascend", few_steps)
+
+
+def few_steps(model, objective, canvas, rule, steps, **more):
+    return ascend(model, objective, canvas, rule, min(steps, 2), **more)
 
 
 class Outcome(NamedTuple):

@@ -11,7 +11,7 @@ from torch import nn
 import pixelgrad as pg
 from pixelgrad.errors import ModelError, NotFound, SettingError
 from pixelgrad.pictures import PAPER
-from pixelgrad.receptive import fields
+from pixelgrad.receptive import field_of, fields
 from pixelgrad.show.deconvnet import Deconvnet
 from tests.transposed import NETS, made
 
@@ -96,6 +96,13 @@ def test_one_layer_is_measured_like_all(small):
     assert list(fields(small, layers=["conv2", "pool"])) == ["pool", "conv2"]
     for name in ("pool", "conv2", "relu:2"):
         assert fields(small, layers=[name]) == {name: everything[name]}
+
+
+def test_a_layer_is_measured_again_when_the_network_changes(small):
+    first = field_of(small, "conv2")
+    assert first == fields(small)["conv2"] == field_of(small, "conv2")
+    small.module.conv2.dilation = small.module.conv2.padding = (2, 2)
+    assert field_of(small, "conv2") == fields(small)["conv2"] != first
 
 
 def test_a_negative_activation_starts_as_it_is(small, pixels):

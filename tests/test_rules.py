@@ -130,7 +130,7 @@ def test_no_rectifier_is_an_error_that_names_what_there_is(kind):
     assert message.startswith(f"no rectifier on the way: {kind} has no rule for layer norm (5), ")
     assert "GELU (2)" in message
     assert "attention (2)" in message
-    assert message.endswith("; it works on networks with ReLU, behind the first")
+    assert message.endswith("; it works on layers that come after a ReLU")
     assert "\n" not in message
     linear = pg.Classifier(nn.Sequential(nn.Flatten(), nn.Linear(12, 3)))
     with pytest.raises(ModelError, match=f"no rectifier on the way: {kind} would be the gradient; it works"):

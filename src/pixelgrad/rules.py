@@ -81,9 +81,7 @@ class BackwardRule:
         if not self.rectifiers:
             met = ", ".join(f"{kind} ({count})" for kind, count in self.others.most_common())
             rule = f"{self.kind} has no rule for {met}" if met else f"{self.kind} would be the gradient"
-            raise ModelError(
-                f"no rectifier on the way: {rule}; it works on networks with ReLU, behind the first"
-            )
+            raise ModelError(f"no rectifier on the way: {rule}; it works on layers that come after a ReLU")
         with hooked(hooks):
             yield
 

@@ -43,13 +43,9 @@ Unit = tuple[int, int, int]  # channel, row, column
 class Deconvnet(Technique):
     """What in the picture makes a channel of a layer answer: its strongest answer, led back to the pixels."""
 
-    layer: str | None = setting(
-        None, help="layer, as `pixelgrad layers` lists them; default: the middle stage"
-    )
+    layer: str | None = setting(None, help="layer, as `pixelgrad layers` names it; default: a middle stage")
     channel: int | None = setting(None, lo=0, help="index of the channel; default: the strongest ones")
-    position: str | None = setting(
-        None, help="ROW,COLUMN of the unit in the channel's map; default: where it is highest"
-    )
+    position: str | None = setting(None, help="ROW,COLUMN of the unit in its channel; default: the highest")
     top: int = setting(9, lo=1, help="how many channels are shown, where none is given: the strongest")
 
     def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:
