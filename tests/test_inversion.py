@@ -35,7 +35,9 @@ def test_the_alpha_norm_is_its_formula(pixels):
 def test_the_loss_is_its_formula(small, pixels):
     with torch.no_grad():
         wanted = small.activations(pixels, ["conv2"])["conv2"]
-    objective = _LogLoss("conv2", wanted, 0.01 * Variation(1.5) + 0.02 * AlphaNorm(4))
+    objective = _LogLoss(
+        "conv2", wanted, wanted.flatten(1).norm(dim=1), 0.01 * Variation(1.5) + 0.02 * AlphaNorm(4)
+    )
     x = torch.rand_like(pixels, requires_grad=True)
     features = small.module.eval()
     phi = features.conv2(features.pool(features.bn1(features.conv1((x - 0.45) / 0.25)).relu()))

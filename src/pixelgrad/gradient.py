@@ -101,6 +101,8 @@ def evaluate(
             progress(Step(rows.stop, n))
     if not parts:
         raise ModelError("no images: pixels are (0, 3, height, width)")
+    if len(parts) == 1:
+        return parts[0]
     kept = {name: torch.cat([p.kept[name] for p in parts]) for name in keep}
     return Evaluation(torch.cat([p.score for p in parts]), torch.cat([p.gradient for p in parts]), kept)
 

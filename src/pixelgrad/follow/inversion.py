@@ -26,11 +26,12 @@ from .. import images, pictures
 from ..ascent import Constraint, Outcome, Seen, Verdict, ascend
 from ..canvases import Canvas, FourierCanvas, PixelCanvas, noise
 from ..classifier import Classifier
+from ..distortion import l2
 from ..errors import ModelError, SettingError
 from ..gradient import Work, activations_of
 from ..grids import grid
 from ..objectives.alpha_norm import AlphaNorm
-from ..objectives.base import Objective
+from ..objectives.base import Objective, WeightedSum
 from ..objectives.variation import Variation
 from ..registry import setting, technique
 from ..result import Result
@@ -90,22 +91,23 @@ class Inversion(Technique):
     def _invert(self, model: Classifier, pixels: Tensor, layer: str, work: Work, key: str) -> Outcome:
         """The pictures (n, 3, h, w) with the lowest error at one layer."""
         wanted = activations_of(model, pixels, [layer])[layer]
-        size = wanted.flatten(1).norm(dim=1)
+        size = l2(wanted)
         if bool((size == 0).any()):
             raise ModelError(
                 f"layer {layer!r} of {model.name} is zero everywhere: it remembers nothing of it"
             )
-        penalty = self.variation * Variation(self.beta) + self.alpha_norm * AlphaNorm(self.alpha)
+        costs = ((self.variation, Variation(self.beta)), (self.alpha_norm, AlphaNorm(self.alpha)))
+        penalty = WeightedSum(tuple((weight, cost) for weight, cost in costs if weight))
         canvas, rule, constrain = self._way(pixels, _stride(wanted, pixels))
 
         def judge(seen: Seen) -> Verdict:
-            off = seen.activations[layer] - wanted[seen.rows]
-            error = off.flatten(1).norm(dim=1) / size[seen.rows]
+            goal = wanted if len(seen.rows) == len(wanted) else wanted[seen.rows]
+            error = l2(seen.activations[layer] - goal) / size[seen.rows]
             return Verdict(error, error <= self.error)
 
         return ascend(
             model,
-            _LogLoss(layer, wanted, penalty),
+            _LogLoss(layer, wanted, size, penalty),
             EightBits(canvas),
             rule,
             self.steps,
@@ -136,7 +138,7 @@ class Inversion(Technique):
         for layer, outcome in zip(layers, found, strict=True):
             files = torch.cat([images.to_pixels(images.to_image(x), "PNG") for x in outcome.pixels])
             wanted, got = (activations_of(model, x.to(pixels), [layer])[layer] for x in (pixels, files))
-            errors.append((got - wanted).flatten(1).norm(dim=1) / wanted.flatten(1).norm(dim=1))
+            errors.append(l2(got - wanted) / l2(wanted))
         error = torch.stack(errors, 1)  # (n, layers)
         gradients = torch.stack([outcome.gradients for outcome in found], 1)
         facts = [
@@ -187,24 +189,26 @@ class Inversion(Technique):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _LogLoss(Objective):
-    """−log L, of a layer and what it is to give, (n, …)."""
+    """−log L, of a layer and what it is to give, (n, …), with its length (n,)."""
 
     layer: str
     wanted: Tensor
-    penalty: Objective
+    size: Tensor
+    penalty: WeightedSum
 
     @property
     def needs(self) -> frozenset[str]:
         return self.penalty.needs | {self.layer}
 
     def __call__(self, activations: Mapping[str, Tensor]) -> Tensor:
-        off = (activations[self.layer] - self.wanted).flatten(1).square().sum(1)
-        share = off / self.wanted.flatten(1).square().sum(1)
-        # at 0, where nothing is left to do, the gradient of the logarithm is none
-        return -(share + self.penalty(activations)).clamp_min(1e-20).log()
+        share = (l2(activations[self.layer] - self.wanted) / self.size).square()
+        loss = share + self.penalty(activations) if self.penalty.terms else share
+        return -loss.clamp_min(1e-20).log()  # at 0 nothing is left to do, and there is no gradient
 
     def select(self, rows: slice | Sequence[int]) -> _LogLoss:
-        return replace(self, wanted=self.wanted[rows])
+        if rows == list(range(len(self.wanted))):  # all of them, without a copy
+            return self
+        return replace(self, wanted=self.wanted[rows], size=self.size[rows])
 
     def __repr__(self) -> str:
         return f"inversion of {self.layer!r}"
