@@ -4,8 +4,9 @@
 
 Complete: Σ A = s_y(x) − s_y(x'). The integral is a sum over N points, by Gauss and Legendre's rule or the trapezoid
 rule (whose weights are 1/(N−1), at the ends half of that); N is doubled until the residual
-|Σ A − (s_y(x) − s_y(x'))| / |s_y(x) − s_y(x')| is within the tolerance, for each picture by itself, but at most
-twice. The picture shows |Σ A over colours|, as the paper does; the raw values are A. y stays the class predicted for x.
+|Σ A − (s_y(x) − s_y(x'))| / |s_y(x) − s_y(x')| is within the tolerance, for each picture by itself, up to 512
+points. The picture shows |Σ A over colours|, as the paper does; the raw values are A. y stays the class predicted
+for x.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from ..result import Result
 from ..technique import Technique, aim, describe, need_pixels
 from ..transforms import blur
 
-TWICE = 4  # times the first number of points
+MOST = 512  # points, unless more are asked for
 BLUR = 0.05  # standard deviation of the blurred baseline, of the picture's shorter side
 
 
@@ -50,7 +51,7 @@ class IntegratedGradients(Technique):
     )
     steps: int = setting(32, lo=2, help="points on the way, at first")
     tolerance: float = setting(
-        0.01, lo=0, help="residual with which the points are enough; above, they are doubled, at most twice"
+        0.01, lo=0, help="residual with which the points are enough; above, they are doubled, up to 512"
     )
     seed: int = setting(0, lo=0, help="of the noise as baseline")
 
@@ -77,7 +78,7 @@ class IntegratedGradients(Technique):
                 used[i] = steps
             todo = [i for i in todo if not residual[i] <= self.tolerance]
             steps *= 2
-            if steps > TWICE * self.steps:
+            if steps > MOST:
                 break
         titles, facts = describe(model, asked, score, seen[LOGITS])
         for fact, r, n in zip(facts, residual.tolist(), used, strict=True):
