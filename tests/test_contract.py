@@ -14,10 +14,13 @@ from pixelgrad.registry import Setting, settings, techniques
 from tests.test_classifier import same, state_of
 
 NAMES = list(techniques())
+EXTRAS = {"show/segmentation": "cv2"}  # what a technique needs that an install may lack
 
 
 @pytest.fixture(params=NAMES)
 def name(request):
+    if module := EXTRAS.get(request.param):
+        pytest.importorskip(module, reason=f"{request.param} needs {module}, an extra")
     return request.param
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import captum.attr
 import pytest
 import timm
@@ -14,6 +16,7 @@ from pixelgrad.errors import ModelError, NotFound, SettingError
 from pixelgrad.gradient import at_layer
 from pixelgrad.objectives.logit import Logit
 from pixelgrad.show.grad_cam import GradCam, deepest
+from tests.transposed import made
 
 
 def captums(model, layer, pixels, target):
@@ -163,3 +166,52 @@ def test_the_object_lights_up(lite0):
     assert found.report["grid"] == [7, 7]
     share = found.pixels[0, 10:120, 45:175].sum() / found.pixels.sum()
     assert share > 0.5, "the cup is 28 % of the picture and should have most of the map"
+
+
+@pytest.mark.parametrize("layer", ["one", "two", "second"])
+def test_guided_equals_captum(pixels, layer):
+    net = made("plain")
+    net.forward = lambda x: net.top(net.features(x)).mean((2, 3))  # all its rectifiers are modules
+    model = pg.Classifier(net, mean=0.45, std=0.25, size=16)
+    found = GradCam(target=2, layer=layer, guided=True).run(model, pixels)
+    method = captum.attr.GuidedGradCam(net, net.get_submodule(layer))
+    with pytest.warns(UserWarning, match="backward hooks"):
+        theirs = method.attribute(
+            model.normalise(pixels).requires_grad_(), target=2, interpolate_mode="bilinear"
+        )
+    theirs = theirs.detach() / 0.25  # its gradient is per unit of the normalised picture
+    assert theirs.any()
+    assert float((found.pixels - theirs).abs().max() / theirs.abs().max()) < 1e-10
+
+
+def test_guided_is_the_product_of_two_techniques(small, pixels):
+    found = GradCam(guided=True).run(small, pixels)
+    lines = pg.make("show/guided-backprop").run(small, pixels)
+    plain = GradCam().run(small, pixels)
+    assert torch.equal(found.pixels, plain.pixels[:, None] * lines.pixels)
+    assert torch.equal(found.score, plain.score)
+    assert found.titles == plain.titles
+    assert found.report["gradients"] == 2
+    assert found.report["rectifiers"] == {"ReLU": 2}
+    assert found.report["layer"] == plain.report["layer"]
+    assert "rectifiers" not in plain.report
+
+
+def test_guided_progress_goes_over_both_passes(small, pixels, monkeypatch):
+    monkeypatch.setitem(sys.modules["pixelgrad.gradient"].TOGETHER, "cpu", 1e-9)
+    seen = []
+    GradCam(guided=True).run(small, pixels, seen.append)
+    assert [step.done for step in seen] == [*range(1, 11)]
+    assert {step.total for step in seen} == {10}
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_the_guided_picture(small, pixels, n):
+    found = GradCam(guided=True).run(small, pixels[:n])
+    single = pg.make("show/guided-backprop").run(small, pixels[:n])
+    assert found.image().size == single.image().size
+
+
+def test_guided_without_a_rectifier():
+    with pytest.raises(ModelError, match="no rectifier on the way"):
+        GradCam(guided=True).run(pg.Classifier(Cam().double()), torch.rand(1, 3, 12, 12).double())

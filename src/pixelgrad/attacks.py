@@ -80,11 +80,11 @@ class Shrinking:
         shorter = torch.minimum(radius, distance(moved, self.kind)) * (1 - change)
         radius = torch.where(fools, shorter, radius * torch.where(found, 1 + change, FASTER))
         lr = per_image(radius, z) * (0.7 * (0.01 + 0.99 * left))
-        moved = moved + lr * direction(g, self.kind)
-        length = per_image(distance(moved, self.kind).clamp_min(1e-12), moved)
+        memory = {"original": original, "radius": radius, "found": found}
+        bound = per_image(radius, moved)
         if self.kind == "l2":
-            moved = moved * (per_image(radius, moved) / length)
-        else:
-            bound = per_image(radius, moved)
-            moved = torch.minimum(torch.maximum(moved, -bound), bound)
-        return (original + moved).clamp(0, 1), {"original": original, "radius": radius, "found": found}
+            moved.addcmul_(g, lr / norm(g))
+            length = norm(moved).clamp_min(1e-12)
+            return torch.addcmul(original, moved, bound / length).clamp_(0, 1), memory
+        moved.addcmul_(g.sign(), lr)
+        return (original + torch.minimum(torch.maximum(moved, -bound), bound)).clamp_(0, 1), memory

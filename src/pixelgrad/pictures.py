@@ -114,6 +114,12 @@ def image_sheet(rows: Sequence[Tensor], titles: Sequence[str] = ()) -> Image.Ima
     return sheet(drawn, titles)
 
 
+def grey_sheet(photos: Tensor, maps: Tensor, titles: Sequence[str] = ()) -> Image.Image:
+    """Photographs, and under each its signed map (3, h, w) around mid grey; a single one side by side."""
+    rows = [[enlarged(images.to_image(x)) for x in photos], [enlarged(around_grey(m)) for m in maps]]
+    return sheet([[row[0] for row in rows]] if len(maps) == 1 else rows, titles)
+
+
 def grid(pictures: Sequence[Image.Image], titles: Sequence[str] = ()) -> Image.Image:
     """Pictures in rows of equal length, about as many rows as columns, each with its title over it."""
     columns = math.ceil(len(pictures) ** 0.5)

@@ -59,7 +59,7 @@ class View:
 
 def eight_bits(pixels: Tensor) -> Tensor:
     """Rounded to what a picture file holds."""
-    return (pixels.detach().clamp(0, 1) * 255).round() / 255
+    return pixels.detach().clamp(0, 1).mul_(255).round_().div_(255)
 
 
 def exactly(value: Tensor, likeness: Tensor) -> Tensor:

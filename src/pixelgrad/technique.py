@@ -28,6 +28,7 @@ class Technique:
     name: ClassVar[str] = ""  # verb/technique; @technique gives it
     one_by_one: ClassVar[bool] = False  # whether each picture becomes a file of its own
     needs_pixels: ClassVar[bool] = True  # whether it does nothing without a picture
+    low_counts: ClassVar[bool] = False  # whether the low values of its maps are what counts
 
     def __post_init__(self) -> None:
         for s in self.settings():

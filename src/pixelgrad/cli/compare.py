@@ -13,13 +13,13 @@ from PIL import Image, ImageDraw
 
 from .. import images, pictures
 from ..classifier import Classifier
-from ..errors import NotFound, OutputError, PixelgradError, SettingError
+from ..errors import OutputError, PixelgradError, SettingError
 from ..gradient import Progress, Step
+from ..methods import comparable, known, of_picture, shows, takes_target
 from ..models import load
 from ..objectives.of_class import Target, indices
-from ..registry import make, settings, techniques
+from ..registry import make
 from ..result import Result
-from ..technique import Technique
 from .console import DEFAULT_MODEL, Device, Images, Model, Weights, out, say, working
 
 
@@ -61,31 +61,12 @@ def compare(
     out.print(f"wrote {out_file}", markup=False, highlight=False, soft_wrap=True)
 
 
-def comparable() -> list[str]:
-    """The techniques that show why a network says a class: those of `show` that take one."""
-    return [name for name, technique in shows().items() if takes_target(technique)]
-
-
-def shows() -> dict[str, type[Technique]]:
-    """The techniques that look at a picture."""
-    known = techniques().items()
-    return {n.removeprefix("show/"): t for n, t in known if n.startswith("show/") and t.needs_pixels}
-
-
-def takes_target(technique: type[Technique]) -> bool:
-    """Whether it is of a class."""
-    return "target" in [s.name for s in settings(technique)]
-
-
 def chosen(methods: str) -> list[str]:
     """The techniques of a list with commas. Raises NotFound, with the nearest name."""
-    names = [name.strip().removeprefix("show/") for name in methods.split(",") if name.strip()]
+    names = [name for name in methods.split(",") if name.strip()]
     if not names:
         raise SettingError("methods are names with commas between: saliency,grad-cam")
-    for name in names:
-        if name not in shows():
-            raise NotFound("method", name, shows(), f"there are {', '.join(shows())}")
-    return list(dict.fromkeys(names))
+    return list(dict.fromkeys(known(name, list(shows())) for name in names))
 
 
 def run(
@@ -103,8 +84,7 @@ def run(
         try:
             of = {"target": target} if takes_target(shows()[name]) else {}
             results[name] = make(f"show/{name}", **of).run(model, pixels)
-            whole = results[name].pixels
-            if whole.shape[-2:] != pixels.shape[-2:] or (whole.dim() == 4 and whole.shape[1] != 3):
+            if not of_picture(results[name], pixels):
                 raise SettingError(f"show/{name} gives no map of the picture that could be compared")
         except PixelgradError as error:
             if not skip:

@@ -128,7 +128,7 @@ class Fooling(Technique):
                 plain = logits_of(model, view.prepared(seen.pixels))
                 lead = torch.minimum(lead, leads(plain, target[rows], away))
             fools = lead > LEAD
-            far = distance(seen.pixels - original[rows], norm)
+            far = distance(seen.pixels - (original if len(rows) == len(original) else original[rows]), norm)
             minimal = self.method == "minimal"
             value = torch.where(fools, far if minimal else torch.zeros_like(far), MISSED - lead.to(far))
             finished = torch.zeros_like(fools) if minimal else fools

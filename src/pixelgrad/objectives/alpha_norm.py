@@ -16,7 +16,9 @@ from .base import Objective
 class AlphaNorm(Objective):
     """How far the pixels are from grey, to the power of α."""
 
-    alpha: float = setting(6.0, lo=1, hi=20, help="exponent: a high one lets all but the ends of the range be")
+    alpha: float = setting(
+        6.0, lo=1, hi=20, help="exponent: a high one lets all but the ends of the range be"
+    )
 
     @property
     def needs(self) -> frozenset[str]:

@@ -3,23 +3,29 @@
     M = max(0, Σ_k w_k A_k)        w_k = mean over positions of ∂s_y/∂A_k        shape (n, h, w), never negative
 
 A_k are the channels of a layer, by default the last one that has positions; a transformer's tokens lie on their grid.
-The map has the layer's size and is enlarged bilinearly to that of the picture.
+The map has the layer's size and is enlarged bilinearly to that of the picture. Guided (§3): the enlarged M times the
+gradient of guided backpropagation, shape (n, 3, h, w), signed: the fine lines, only where the class is.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
+from .. import pictures
 from ..classifier import LOGITS, Classifier
 from ..errors import ModelError, SettingError
-from ..gradient import Work, at_layer
+from ..gradient import Progress, Step, Work, at_layer, evaluate
 from ..grids import spatial
 from ..objectives.base import Objective
 from ..objectives.of_class import Target
 from ..registry import setting, technique
 from ..result import Result
+from ..rules import BackwardRule
 from ..stages import last_spatial
 from ..technique import Technique, aim, describe, need_pixels
 
@@ -41,33 +47,54 @@ class GradCam(Technique):
         None,
         help="layer, as `pixelgrad layers` lists them; default: the last one with positions that the score depends on",
     )
+    guided: bool = setting(False, help="the fine lines in the map: its product with guided backpropagation")
 
     def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:
-        """Maps (n, h, w) from one gradient per image, which ends at the layer."""
+        """Maps (n, h, w) from one gradient per image, which ends at the layer; guided (n, 3, h, w), from two."""
         pixels = need_pixels(self, pixels)
         model.activations(pixels, ())  # says what is wrong with them
         size = (pixels.shape[2], pixels.shape[3])
         objective = aim(self.target, self.objective)
         layer = deepest(model, size) if self.layer is None else model.layer(self.layer)
         maps, scores, logits = [], [], []
-        for part in at_layer(model, objective, pixels, layer, [LOGITS], work.progress):
+        progress = half(work.progress, 0) if self.guided else work.progress
+        for part in at_layer(model, objective, pixels, layer, [LOGITS], progress):
             small = cam(positions(part.activations, size, layer), spatial(part.gradient, size, layer))
             maps.append(F.interpolate(small[:, None], size, mode="bilinear")[:, 0])
             scores.append(part.score)
             logits.append(part.kept[LOGITS])
         if not maps:
             raise ModelError("no images: pixels are (0, 3, height, width)")
-        score = torch.cat(scores)
+        score, found = torch.cat(scores), torch.cat(maps)
+        report: dict[str, Any] = {"gradients": 1, "layer": layer, "grid": list(small.shape[1:])}
+        if self.guided:
+            rule, progress = BackwardRule("guided"), half(work.progress, len(pixels))
+            found = found[:, None] * evaluate(model, objective, pixels, progress=progress, rule=rule).gradient
+            report |= {"gradients": 2, **rule.report()}
         titles, facts = describe(model, objective, score, torch.cat(logits))
         return Result(
             technique=self,
             model=model.name,
-            pixels=torch.cat(maps),
+            pixels=found,
             score=score,
             inputs=pixels,
             titles=titles,
-            report={"gradients": 1, "layer": layer, "grid": list(small.shape[1:]), "images": facts},
+            report={**report, "images": facts},
+            draw=draw if self.guided else None,
         )
+
+
+def draw(result: Result) -> Image.Image:
+    """The photographs, and each guided map around mid grey."""
+    assert result.inputs is not None
+    return pictures.grey_sheet(result.inputs, result.pixels, result.titles)
+
+
+def half(progress: Progress | None, before: int) -> Progress | None:
+    """The progress of one of two passes over the pictures, when so many went through in the pass before."""
+    if progress is None:
+        return None
+    return lambda step: progress(Step(before + step.done, 2 * step.total))
 
 
 def cam(activations: Tensor, gradient: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor
 
-from .. import images, pictures
+from .. import pictures
 from ..classifier import LOGITS, Classifier
 from ..gradient import Work, evaluate
 from ..objectives.base import Objective
@@ -56,7 +56,4 @@ class GuidedBackprop(Technique):
 
     def draw(self, result: Result) -> Image.Image:
         """The photographs, and under each the map around mid grey; a single one side by side."""
-        maps = [pictures.enlarged(pictures.around_grey(g)) for g in result.pixels]
-        photos = [pictures.enlarged(images.to_image(x)) for x in need_pixels(self, result.inputs)]
-        rows = [[photos[0], maps[0]]] if len(maps) == 1 else [photos, maps]
-        return pictures.sheet(rows, result.titles)
+        return pictures.grey_sheet(need_pixels(self, result.inputs), result.pixels, result.titles)

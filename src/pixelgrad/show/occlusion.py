@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from itertools import islice, product
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from PIL import Image
@@ -37,6 +37,8 @@ SIDES = ("rows", "columns")
 @technique
 class Occlusion(Technique):
     """What happens to a class where a grey square hides a part of the picture: dark is what it depends on."""
+
+    low_counts: ClassVar[bool] = True
 
     target: Target = setting(
         None,

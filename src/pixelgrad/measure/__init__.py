@@ -1,0 +1,1 @@
+"""Measure how far an attribution map can be trusted."""
