@@ -47,7 +47,9 @@ def test_a_setting_of_the_example_has_its_range(run, tmp_path):
 
 
 def test_contract_tests_find_the_example(run):
-    code = "import pytest; sys.exit(pytest.main(['tests/test_contract.py', '-k', 'gradient-norm']))"
+    # in this one process: others would not know of the example
+    options = ["tests/test_contract.py", "-k", "gradient-norm", "--numprocesses=0"]
+    code = f"import pytest; sys.exit(pytest.main({options}))"
     done = run(code)
     assert done.returncode == 0, done.stdout
     assert int(re.search(r"(\d+) passed", done.stdout)[1]) >= 10

@@ -87,7 +87,13 @@ def test_points_are_doubled_where_they_are_not_enough(small, pixels):
         torch.testing.assert_close(found.pixels[i], alone.pixels[0], rtol=1e-10, atol=1e-14)
 
 
-def test_what_is_not_complete_is_said(small, pixels):
+@pytest.fixture
+def at_most_8(monkeypatch):
+    """Points on the way, in place of hundreds."""
+    monkeypatch.setattr("pixelgrad.show.integrated_gradients.MOST", 8)
+
+
+def test_what_is_not_complete_is_said(small, pixels, at_most_8):
     found = IntegratedGradients(target=2, steps=2, tolerance=0).run(small, pixels)
     for title, fact in zip(found.titles, found.report["images"], strict=True):
         assert fact["steps"] == 8
@@ -135,7 +141,7 @@ def test_weights_sum_to_one(rule, steps):
     assert all(0 <= p <= 1 for p in places)
 
 
-def test_progress_grows_with_the_points(small, pixels):
+def test_progress_grows_with_the_points(small, pixels, at_most_8):
     seen = []
     IntegratedGradients(steps=2, tolerance=0).run(small, pixels, seen.append)
     assert [(s.done, s.total) for s in seen][::3] == [(1, 2), (4, 6), (7, 14), (10, 14), (13, 14)]

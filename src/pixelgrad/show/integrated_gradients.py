@@ -76,7 +76,7 @@ class IntegratedGradients(Technique):
             residual[todo] = _residual(found[todo], rise[todo])
             for i in todo:
                 used[i] = steps
-            todo = [i for i in todo if not residual[i] <= self.tolerance]
+            todo = [i for i in todo if residual[i] > self.tolerance]  # not where it is no number
             steps *= 2
             if steps > MOST:
                 break
