@@ -32,6 +32,7 @@ C = TypeVar("C", bound=type[Any])
 F = TypeVar("F", bound=Callable[..., Any])
 
 _techniques: dict[str, type[Any]] = {}
+_surveys: dict[str, type[Any]] = {}
 _objectives: dict[str, type[Any]] = {}
 _settings: dict[type[Any], tuple[Setting, ...]] = {}
 _sources: dict[str, Source] = {}
@@ -141,9 +142,19 @@ def _kind(hint: Any) -> tuple[type, tuple[str, ...]]:
 def technique(cls: C) -> C:
     """Register a technique under the path of its file: `show/guided_backprop.py` is
     `show/guided-backprop`. Makes the class a frozen dataclass."""
+    return _named(cls, _techniques)
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(setting,))
+def survey(cls: C) -> C:
+    """Register what is done over a whole data set, as `technique` does what is done with some pictures."""
+    return _named(cls, _surveys)
+
+
+def _named(cls: C, known: dict[str, type[Any]]) -> C:
     name = "/".join(cls.__module__.split(".")[-2:]).replace("_", "-")
     made: Any = dataclass(frozen=True)(cls)
-    _techniques[name] = made
+    known[name] = made
     made.name = name
     return typing.cast(C, made)
 
@@ -194,6 +205,12 @@ def techniques() -> dict[str, type[Any]]:
     return dict(sorted(_techniques.items(), key=lambda item: (order.get(item[0].split("/")[0], 9), item[0])))
 
 
+def surveys() -> dict[str, type[Any]]:
+    """All surveys by name."""
+    discover()
+    return dict(sorted(_surveys.items()))
+
+
 def objectives() -> dict[str, type[Any]]:
     """All objectives by class name."""
     discover()
@@ -207,8 +224,8 @@ def sources() -> list[Source]:
 
 
 def make(name: str, **values: Any) -> Any:
-    """The technique `name` with these settings. Raises NotFound and SettingError."""
-    known = techniques()
+    """The technique or survey `name` with these settings. Raises NotFound and SettingError."""
+    known = techniques() | surveys()
     if name not in known:
         raise NotFound("technique", name, known)
     cls = known[name]

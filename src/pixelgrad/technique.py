@@ -10,37 +10,23 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from . import objective_text
 from .classifier import Classifier
+from .declared import Declared
 from .errors import ModelError, SettingError
 from .gradient import Progress, Work
 from .objectives.base import Objective
 from .objectives.logit import Logit
 from .objectives.of_class import OfClass, Target, classes
-from .registry import Setting, settings
 from .result import Result
 
 
-class Technique:
+class Technique(Declared):
     """A frozen set of settings. A subclass declares them with `setting()`, is registered by `@technique`, and
-    writes `apply`. The setting `objective` takes the text form as well."""
+    writes `apply`."""
 
-    name: ClassVar[str] = ""  # verb/technique; @technique gives it
     one_by_one: ClassVar[bool] = False  # whether each picture becomes a file of its own
     needs_pixels: ClassVar[bool] = True  # whether it does nothing without a picture
     low_counts: ClassVar[bool] = False  # whether the low values of its maps are what counts
-
-    def __post_init__(self) -> None:
-        for s in self.settings():
-            value = getattr(self, s.name)
-            if isinstance(value, list):  # a recipe's JSON has no tuples
-                value = tuple(value)
-            if s.name == "objective" and isinstance(value, str):
-                value = objective_text.read(value)
-            elif s.name == "objective" and not isinstance(value, (Objective, type(None))):
-                raise SettingError(f"objective is one like Logit('tabby'); got {value!r}")
-            object.__setattr__(self, s.name, value)
-            s.check(value)
 
     @property
     def own_size(self) -> bool:
@@ -72,17 +58,6 @@ class Technique:
     def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:
         """The technique itself."""
         raise NotImplementedError
-
-    @classmethod
-    def settings(cls) -> tuple[Setting, ...]:
-        """The declared settings, in their order."""
-        return settings(cls)
-
-    def values(self) -> dict[str, Any]:
-        """The settings that are not the defaults, as JSON has them."""
-        found = {s.name: getattr(self, s.name) for s in self.settings()}
-        changed = {s.name: found[s.name] for s in self.settings() if found[s.name] != s.default}
-        return {k: repr(v) if isinstance(v, Objective) else v for k, v in changed.items()}
 
 
 def need_pixels(technique: Technique, pixels: Tensor | None) -> Tensor:
