@@ -39,7 +39,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("data")
     parser.add_argument("--images", type=int, default=200)
-    parser.add_argument("--model", default="efficientnet_lite0", help="of ImageNet's 1,000 classes")
+    parser.add_argument(
+        "--model", default="efficientnet_lite0", help="of ImageNet's 1,000 classes, or tinynet"
+    )
     options = parser.parse_args()
     model = pg.load(options.model)
     found: dict[str, list[bool]] = {name: [] for name in ("centre", *METHODS)}
@@ -70,7 +72,7 @@ def recognised(
     model: pg.Classifier, data: TinyImageNet, wanted: int
 ) -> Iterator[tuple[torch.Tensor, tuple[int, ...], list[Box]]]:
     """Pictures that the network takes for what they are, in an order drawn once, some at a time: pixels, class, box."""
-    ids = ImageNetInfo().label_names()
+    ids = data.wnids if model.labels == data.names else ImageNetInfo().label_names()
     pictures = data.val()
     random.Random(0).shuffle(pictures)
     height, width = model.preprocessing.size or (224, 224)

@@ -15,6 +15,9 @@ from tests.test_classifier import same, state_of
 
 NAMES = list(techniques())
 EXTRAS = {"show/segmentation": "cv2"}  # what a technique needs that an install may lack
+# what a technique does many times it does a few times here; these are settings like any other
+QUICK = {"steps": 4, "samples": 4, "points": 4, "tolerance": 0.1}
+SQUARES = {"size": 12, "stride": 10}
 
 
 @pytest.fixture(params=NAMES)
@@ -25,9 +28,10 @@ def name(request):
 
 
 def make(name):
-    """The technique with its defaults, but that one that takes many steps takes a few."""
-    quick = {"steps": 4} if "steps" in [s.name for s in settings(techniques()[name])] else {}
-    return pg.make(name, **quick)
+    """The technique with its defaults, but that one that does a thing many times does it a few times."""
+    names = [s.name for s in settings(techniques()[name])]
+    quick = QUICK | (SQUARES if "stride" in names else {})
+    return pg.make(name, **{key: value for key, value in quick.items() if key in names})
 
 
 def test_name_is_the_path_of_the_file(name):
@@ -46,14 +50,23 @@ def test_everything_is_explained(name):
             assert s.lo is not None or s.hi is not None, f"{s.name} has no range"
 
 
-@pytest.fixture(params=["small", "tinynet"])
-def network(request, small):
-    """In float64, where results that should be the same are so to ten digits."""
-    if request.param == "small":
-        return small
+@pytest.fixture(scope="module")
+def tinynet():
+    """One for all tests: what is measured of a network, such as receptive fields, is measured once."""
     model = pg.load("tinynet")
     model.module.double()
     return model
+
+
+@pytest.fixture(params=["small", "tinynet"])
+def network(request, small, tinynet):
+    """In float64, where results that should be the same are so to ten digits."""
+    if request.param == "small":
+        yield small
+        return
+    weights = {name: value.clone() for name, value in tinynet.module.state_dict().items()}
+    yield tinynet
+    tinynet.module.load_state_dict(weights)
 
 
 @pytest.fixture
@@ -61,8 +74,23 @@ def pictures(network, pixels):
     """Pictures of the network's size."""
     if network.name == "small":
         return pixels
-    names = [f"sample:{name}" for name in ("cat", "coffee", "astronaut")]
+    names = [f"sample:{name}" for name in ("cat", "coffee")]
     return pg.open_images(names, network).double()
+
+
+@pytest.fixture(scope="module")
+def made():
+    """What was made of all the pictures, by technique and network."""
+    return {}
+
+
+@pytest.fixture
+def whole(name, network, pictures, made):
+    """The result with all the pictures, made once for the tests that look at it or compare others with it."""
+    key = name, network.name
+    if key not in made:
+        made[key] = make(name).run(network, pictures)
+    return made[key]
 
 
 @pytest.fixture
@@ -74,8 +102,8 @@ def without(name, network):
     return None
 
 
-def test_shapes_and_report(name, network, pictures, without):
-    found = make(name).run(network, pictures)
+def test_shapes_and_report(name, network, pictures, whole, without):
+    found = whole
     n, _, h, w = pictures.shape
     if without is not None:
         n = len(without.pixels)
@@ -93,14 +121,13 @@ def test_shapes_and_report(name, network, pictures, without):
     json.dumps(dict(found.report))
 
 
-def test_repeatable(name, network, pictures):
-    first, second = (make(name).run(network, pictures) for _ in range(2))
-    assert torch.equal(first.pixels, second.pixels)
-    assert torch.equal(first.score, second.score)
+def test_repeatable(name, network, pictures, whole):
+    again = make(name).run(network, pictures)
+    assert torch.equal(again.pixels, whole.pixels)
+    assert torch.equal(again.score, whole.score)
 
 
-def test_independent_of_batch_mates(name, network, pictures, without):
-    whole = make(name).run(network, pictures)
+def test_independent_of_batch_mates(name, network, pictures, whole, without):
     if without is not None:
         assert torch.equal(whole.pixels, without.pixels)
         assert torch.equal(whole.score, without.score)
@@ -111,10 +138,9 @@ def test_independent_of_batch_mates(name, network, pictures, without):
         torch.testing.assert_close(alone.score[0], whole.score[i], rtol=1e-10, atol=1e-12)
 
 
-def test_independent_of_the_cut(name, network, pictures, monkeypatch):
+def test_independent_of_the_cut(name, network, pictures, whole, monkeypatch):
     import sys
 
-    whole = make(name).run(network, pictures)
     monkeypatch.setitem(sys.modules["pixelgrad.gradient"].TOGETHER, "cpu", 1e-9)
     seen = []
     cut = make(name).run(network, pictures, seen.append)
@@ -152,8 +178,8 @@ def test_bad_pixels_are_said(name, network):
         make(name).run(network, torch.rand(3, 8, 8))
 
 
-def test_saved_picture_carries_the_recipe(name, network, pictures, tmp_path):
-    found = make(name).run(network, pictures[:2])
+def test_saved_picture_carries_the_recipe(whole, tmp_path):
+    found = whole
     found.save(tmp_path / "a.png", raw=True)
     from safetensors.torch import load_file
 
