@@ -23,7 +23,7 @@ check: $(VENV)/installed-dev
 $(VENV)/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "pixelgrad needs Python 3.11 or newer; this is %d.%d: make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --disable-pip-version-check --editable .
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[measure]'
 	@touch $@
 
 $(VENV)/installed-dev: $(VENV)/installed

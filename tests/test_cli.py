@@ -403,6 +403,9 @@ def test_tour_shows_every_technique_with_the_command_that_makes_its_picture(done
     commands = re.findall(r"^pixelgrad .*$", page.words, re.M)
     assert len(commands) == len(techniques())
     assert "tabby" in page.words
+    for name in ("saliency", "grad-cam"):  # maps of a single gradient, with how far they can be trusted
+        assert f"show/{name}, " in page.words
+    assert page.words.count("This map ") == 2
     first = next(c for c in commands if " show saliency " in c)
     done(*shlex.split(first)[1:], "-o", "again.png")
     assert Path("again.png").read_bytes() == Path("deep/er/show-saliency.png").read_bytes()

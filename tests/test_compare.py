@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 import pixelgrad as pg
-from pixelgrad import pictures
-from pixelgrad.cli.compare import alone, comparable
+from pixelgrad import heatmaps, pictures
+from pixelgrad.cli.compare import column, comparable
+from pixelgrad.heatmaps import OWN
 
 FAST = ("--methods", "saliency,grad-cam")
 
@@ -30,7 +31,7 @@ def test_the_maps_are_those_of_the_techniques(done, lite0):
     with Image.open("a.png") as sheet:
         for k, name in enumerate(("saliency", "grad-cam"), 1):
             found = pg.make(f"show/{name}", target="tabby").run(lite0, cat)
-            expected = pictures.heat(found.pixels[0])
+            expected = heatmaps.heat(found.pixels[0])
             left = pictures.GAP + k * (224 + pictures.GAP)
             assert sheet.crop((left, 32, left + 224, 32 + expected.height)).tobytes() == expected.tobytes()
 
@@ -46,10 +47,9 @@ def test_each_gives_a_picture_of_its_own(name, small, pixels):
     """Also in a batch, each map of its picture alone."""
     found = pg.make(f"show/{name}").run(small, pixels[:2])
     single = pg.make(f"show/{name}").run(small, pixels[1:2])
-    own = alone(found, 1)
-    assert own.width == 224
-    assert own.height in (224, 254)
-    assert own.tobytes() == alone(single, 0).tobytes()
+    own = column(found, OWN)[1]
+    assert own.size == (224, 254)
+    assert own.tobytes() == column(single, OWN)[0].tobytes()
 
 
 def test_a_technique_without_a_class_may_be_asked_for(done):
@@ -97,4 +97,27 @@ def test_sums_several_maps_of_one_picture(small, pixels):
     found = pg.make("show/deconvnet").run(small, pixels[:1])
     assert found.pixels.dim() == 5
     grey = pictures.enlarged(pictures.around_grey(torch.sum(found.pixels[0], 0)))
-    assert alone(found, 0).tobytes() == grey.tobytes()
+    assert column(found, OWN)[0].crop((0, 0, 224, 224)).tobytes() == grey.tobytes()
+
+
+def test_pictures_over_the_photographs_in_a_scale_of_each_technique(done, lite0):
+    done(
+        "compare",
+        "sample:cat",
+        "sample:coffee",
+        *FAST,
+        "--overlay",
+        "0.5",
+        "--scale",
+        "common",
+        "-o",
+        "a.png",
+    )
+    photos = pg.open_images(["sample:cat", "sample:coffee"], lite0)
+    with Image.open("a.png") as sheet:
+        for k, name in enumerate(("saliency", "grad-cam"), 1):
+            found = pg.make(f"show/{name}").run(lite0, photos)
+            expected = heatmaps.heats(found.pixels, photos, heatmaps.View(0.5, "common"))
+            for i, drawn in enumerate(expected):
+                left, top = pictures.GAP + k * (224 + pictures.GAP), 32 + i * (254 + pictures.GAP)
+                assert sheet.crop((left, top, left + 224, top + 254)).tobytes() == drawn.tobytes()

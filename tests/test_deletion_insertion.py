@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 import pixelgrad as pg
+from pixelgrad.deletion import BLUR, measured, shares, trace
 from pixelgrad.errors import NotFound, SettingError
-from pixelgrad.measure.deletion_insertion import BLUR, DeletionInsertion, shares, trace
+from pixelgrad.measure.deletion_insertion import DeletionInsertion
 from pixelgrad.ranks import edges, order
 from pixelgrad.transforms import blur
 
@@ -103,6 +104,15 @@ def test_the_random_order_is_its_own_reverse_and_has_a_seed(small, pixels):
     assert torch.equal(first.pixels[:, 1, 1], first.pixels[:, 0, 1].flip(-1))
     assert not torch.equal(first.pixels[:, 0, 1], second.pixels[:, 0, 1])
     assert torch.equal(first.pixels[:, :, 0], second.pixels[:, :, 0])
+
+
+def test_several_maps_share_what_they_have_to_beat(linear, picture):
+    value = worth(linear, picture)
+    both = measured(linear, picture, (0,), [value, -value], 8, 0)
+    for k, maps in ((0, value), (3, -value)):
+        alone = measured(linear, picture, (0,), [maps], 8, 0)
+        torch.testing.assert_close(both.areas[:, :, [k, 1, 2]], alone.areas)
+    assert both.areas.shape == (1, 2, 4)
 
 
 def test_more_points_than_pixels(linear, picture):

@@ -41,11 +41,11 @@ def test_the_mean_colour_adds_nothing(small):
 
 
 def test_the_picture_is_the_size_of_the_sum_over_the_colours(small, pixels):
-    from pixelgrad import pictures
+    from pixelgrad import heatmaps
 
     found = InputXGradient().run(small, pixels)
     assert found.pixels.shape == pixels.shape
-    expected = pictures.map_sheet(pixels, found.pixels.sum(1).abs(), found.titles)
+    expected = heatmaps.beside(pixels, heatmaps.heats(found.pixels.sum(1).abs()), found.titles)
     assert found.image().tobytes() == expected.tobytes()
 
 

@@ -11,7 +11,8 @@ from torch import nn
 
 import pixelgrad as pg
 from pixelgrad.errors import ModelError
-from pixelgrad.measure.randomization import Randomization, cascade, reset, stages
+from pixelgrad.forgetting import cascade, forgotten, reset, stages
+from pixelgrad.measure.randomization import Randomization
 from pixelgrad.ranks import ranks, seen_alike, spearman
 
 
@@ -90,6 +91,13 @@ def test_the_copy_forgets_one_stage_after_the_other(small):
                 assert torch.equal(value, before[name])
         assert twin.module is not small.module
     assert all(torch.equal(v, before[n]) for n, v in small.module.state_dict().items())
+
+
+def test_forgotten_is_the_end_of_the_cascade(small):
+    *_, (_, _, twin) = cascade(small, stages(small, (16, 16)), 3)
+    found, other = (forgotten(small, (16, 16), seed).module.state_dict() for seed in (3, 4))
+    assert all(torch.equal(value, twin.module.state_dict()[name]) for name, value in found.items())
+    assert not torch.isclose(found["fc.weight"], other["fc.weight"]).any()
 
 
 def test_the_random_numbers_of_others_stay_where_they_are(small, pixels):

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 import pixelgrad as pg
-from pixelgrad.measure.sensitivity import RADIUS, Sensitivity
+from pixelgrad.measure.sensitivity import Sensitivity
+from pixelgrad.noise import RADIUS
 
 
 def test_the_map_of_a_linear_network_does_not_change(pixels):

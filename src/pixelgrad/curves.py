@@ -32,7 +32,6 @@ def draw(
 ) -> Image.Image:
     """The curves in one frame of (width, height) pixels, with a legend. ticks: names of the places 0, 1, … on x."""
     figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     marker = "o" if ticks else ""
     for curve, colour in zip(curves, COLOURS, strict=False):
@@ -49,6 +48,12 @@ def draw(
     axes.grid(color="#e4e4e8")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=7, frameon=False)
+    return rendered(figure)
+
+
+def rendered(figure: Figure) -> Image.Image:
+    """A figure as a picture."""
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     drawn = bytes(canvas.buffer_rgba())  # type: ignore[no-untyped-call]
     return Image.frombytes("RGBA", canvas.get_width_height(), drawn).convert("RGB")

@@ -9,6 +9,7 @@ gradients and input × gradient have it; of a gradient (guided backpropagation) 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from torch import Tensor
@@ -16,7 +17,7 @@ from torch import Tensor
 from .classifier import Classifier
 from .errors import NotFound, SettingError
 from .gradient import logits_of
-from .objectives.of_class import Target, classes, indices
+from .objectives.of_class import OfClass, Target, classes, indices
 from .registry import make, settings, techniques
 from .result import Result
 from .technique import Technique
@@ -55,11 +56,37 @@ def known(name: str, among: list[str]) -> str:
     return short
 
 
-def attribute(method: str, model: Classifier, pixels: Tensor, target: Target) -> Maps:
-    """The map of each picture by `show/METHOD`. Raises NotFound and SettingError: no such method, or one that gives
-    no map of the picture."""
-    name = known(method, comparable())
-    result = make(f"show/{name}", target=target).run(model, pixels)
+def of_class(technique: object) -> Technique:
+    """A technique as a method: one that shows why a network says a class. Raises SettingError where it is none, or is
+    asked for another score."""
+    name = getattr(technique, "name", "")
+    if not isinstance(technique, Technique) or name.removeprefix("show/") not in comparable():
+        raise SettingError(f"{name or repr(technique)} does not show why a network says a class")
+    objective = getattr(technique, "objective", None)
+    if not isinstance(objective, OfClass | None):
+        raise SettingError(f"this is of a class: give a target in place of {objective!r}")
+    return technique
+
+
+def target_of(technique: Technique) -> Target:
+    """The class that a method is asked for."""
+    objective = getattr(technique, "objective", None)
+    target: Target = getattr(technique, "target", None) if objective is None else objective.target
+    return target
+
+
+def toward(technique: Technique, target: Target) -> Technique:
+    """The same method for another class."""
+    objective = getattr(technique, "objective", None)
+    changed = {"target": target} if objective is None else {"objective": replace(objective, target=target)}
+    return replace(technique, **changed)  # type: ignore[type-var]
+
+
+def attribute(method: str | Technique, model: Classifier, pixels: Tensor, target: Target) -> Maps:
+    """The map of each picture for that class, by a method with its settings, or by `show/METHOD`. Raises NotFound and
+    SettingError: no such method, or one that gives no map of the picture."""
+    technique = make(f"show/{known(method, comparable())}") if isinstance(method, str) else method
+    result = toward(technique, target).run(model, pixels)
     return Maps(strength(result), int(result.report["gradients"]))
 
 

@@ -17,6 +17,7 @@ from . import images
 
 MAP = "inferno"  # from black over red to pale yellow, evenly in lightness
 SIGNED = "coolwarm"  # from blue over pale grey, which is zero, to red
+GREY = "gray"  # signed too: mid grey is zero
 PAPER, INK, FAINT = "white", (30, 30, 34), (110, 110, 118)
 SIDE = 224  # sheets show pictures at least this large
 GAP = 10
@@ -41,50 +42,34 @@ def scale(values: Tensor) -> tuple[float, float]:
     return (-hi if (array < 0).any() else 0.0), hi
 
 
-def around_grey(values: Tensor) -> Image.Image:
+def around_grey(values: Tensor, hi: float | None = None) -> Image.Image:
     """Signed values (3, h, w) of the colours, around mid grey: to their 99.5 % quantile, as `scale` has it."""
-    hi = scale(values)[1]
+    hi = scale(values)[1] if hi is None else hi
     return images.to_image(0.5 + values.detach().cpu().double() / (2 * hi or 1.0))
 
 
-def overlay(photo: Image.Image, heat: Image.Image, opacity: float = 0.6) -> Image.Image:
+def overlay(photo: Image.Image, heat: Image.Image, opacity: float) -> Image.Image:
     """The map laid over the photograph in greys."""
     grey = photo.convert("L").convert("RGB")
     return Image.blend(grey, heat.resize(photo.size, Image.Resampling.BILINEAR), opacity)
 
 
-def colour_bar(width: int, hi: float, name: str = MAP) -> Image.Image:
-    """The scale under a map: its colours, with 0 and the values of the last ones."""
+def colour_bar(width: int, hi: float, name: str = MAP, words: str = "") -> Image.Image:
+    """The scale under a map: its colours, with 0 and the values of the last ones, or with words."""
     ramp = matplotlib.colormaps[name](np.linspace(0, 1, width))[None, :, :3]
     bar = Image.new("RGB", (width, 26), PAPER)
     strip = Image.fromarray((ramp * 255).round().astype(np.uint8)).resize((width, 8))
     bar.paste(strip, (0, 0))
     draw = ImageDraw.Draw(bar)
-    if hi > 0:
-        if name == SIGNED:
-            draw.text((0, 10), f"≤ −{hi:.3g}", FAINT, font(11))
-        draw.text((width // 2 if name == SIGNED else 0, 10), "0", FAINT, font(11))
-        draw.text((width, 10), f"≥ {hi:.3g}", FAINT, font(11), anchor="ra")
-    else:
-        draw.text((0, 10), "zero everywhere", FAINT, font(11))
+    signed = name in (SIGNED, GREY)
+    if words or hi == 0:
+        draw.text((0, 10), words or "zero everywhere", FAINT, font(11))
+        return bar
+    if signed:
+        draw.text((0, 10), f"≤ −{hi:.3g}", FAINT, font(11))
+    draw.text((width // 2 if signed else 0, 10), "0", FAINT, font(11))
+    draw.text((width, 10), f"≥ {hi:.3g}", FAINT, font(11), anchor="ra")
     return bar
-
-
-def heat(values: Tensor) -> Image.Image:
-    """A map (h, w) in colours with its scale under it; with negative values, around zero."""
-    lo, hi = scale(values)
-    name = SIGNED if lo < 0 else MAP
-    whole = enlarged(colour(values, lo, hi, name))
-    return stack([whole, colour_bar(whole.width, hi, name)], 4)
-
-
-def map_sheet(photos: Tensor | None, maps: Tensor, titles: Sequence[str] = ()) -> Image.Image:
-    """Photographs above, their maps (n, h, w) below, each with its scale; one photograph: side by side."""
-    above = [[enlarged(images.to_image(x)) for x in photos]] if photos is not None else []
-    below = [heat(values) for values in maps]
-    if len(below) == 1 and above:
-        return sheet([[above[0][0], below[0]]], titles)
-    return sheet([*above, below], titles)
 
 
 def classes(grid: Tensor, names: Sequence[str], shown: int = 6) -> Image.Image:
@@ -112,12 +97,6 @@ def image_sheet(rows: Sequence[Tensor], titles: Sequence[str] = ()) -> Image.Ima
     if len(drawn[0]) == 1:
         drawn = [[row[0] for row in drawn]]
     return sheet(drawn, titles)
-
-
-def grey_sheet(photos: Tensor, maps: Tensor, titles: Sequence[str] = ()) -> Image.Image:
-    """Photographs, and under each its signed map (3, h, w) around mid grey; a single one side by side."""
-    rows = [[enlarged(images.to_image(x)) for x in photos], [enlarged(around_grey(m)) for m in maps]]
-    return sheet([[row[0] for row in rows]] if len(maps) == 1 else rows, titles)
 
 
 def grid(pictures: Sequence[Image.Image], titles: Sequence[str] = ()) -> Image.Image:

@@ -12,8 +12,9 @@ from typing import Any
 import torch
 
 from . import images
+from .change import change
 from .classifier import Classifier
-from .errors import ImageError, PixelgradError
+from .errors import ImageError, PixelgradError, SettingError
 from .gradient import Progress
 from .models import load
 from .registry import make, techniques
@@ -21,16 +22,32 @@ from .result import Result
 
 
 def prepare(
-    technique: str, settings: dict[str, Any], paths: Sequence[str], model: str, weights: str | None
+    technique: str,
+    settings: dict[str, Any],
+    paths: Sequence[str],
+    model: str,
+    weights: str | None,
+    changed: Sequence[str] = (),
+    view: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The recipe of a technique on some pictures."""
+    """The recipe of a technique on some pictures; of what was changed in its maps (change.py); and of how they are
+    drawn (heatmaps.View)."""
     return {
         "technique": technique,
         "settings": settings,
         "model": model,
         "weights": weights,
-        "images": [{"path": path, "sha256": _sha256(path)} for path in paths],
+        "images": _files(paths),
+        "change": _files(changed),
+        "view": view or {},
     }
+
+
+def default_name(technique: str, paths: Sequence[str]) -> str:
+    """Where a result goes that nobody named: `cat-saliency.png`."""
+    short = technique.split("/")[1]
+    stem = Path(paths[0].removeprefix("sample:")).stem if paths else ""
+    return f"{stem}-{short}.png" if len(paths) == 1 else f"{short}.png"
 
 
 def run(
@@ -46,11 +63,26 @@ def run(
     technique = make(recipe["technique"], **recipe["settings"])
     if model is None:
         model = load(recipe["model"], recipe["weights"], device)
-    files = tuple(recipe["images"])
+    files, changed = tuple(recipe["images"]), tuple(recipe.get("change", ()))
     own = None if technique.own_size else model
     pixels = torch.cat([images.open_image(f["path"], own) for f in files]) if files else None
-    result: Result = technique.run(model, pixels, progress, checkpoint, frames)
-    return replace(result, files=files)
+    if changed:
+        if pixels is None or len(changed) != len(files):
+            raise SettingError(f"{len(changed)} changed pictures for {len(files)}; give one for each")
+        pairs = zip(files, changed, strict=True)
+        after = torch.cat([_changed(f["path"], other["path"], model) for f, other in pairs])
+        result = change(technique, model, pixels, after, progress)
+    else:
+        result = technique.run(model, pixels, progress, checkpoint, frames)
+    return replace(result, files=files, changed=changed).viewed(**recipe.get("view", {}))
+
+
+def _changed(path: str, other: str, model: Classifier) -> torch.Tensor:
+    """The pixels of a changed picture: prepared as the original; but as they are where the file has the size that the
+    network is given and the original has another: a fooling image has, and would not fool resized."""
+    found = images.open_image(other)
+    as_it_is = model.preprocessing.size == tuple(found.shape[2:]) != images.read(path).size[::-1]
+    return found.to(model.device) if as_it_is else images.open_image(other, model)
 
 
 def of_picture(picture: str, paths: Sequence[str] = ()) -> dict[str, Any]:
@@ -60,7 +92,7 @@ def of_picture(picture: str, paths: Sequence[str] = ()) -> dict[str, Any]:
     if not _is_recipe(recipe):
         raise ImageError(f"{picture} carries a recipe that is damaged or of another version")
     if paths:
-        files = [{"path": path, "sha256": _sha256(path)} for path in paths]
+        files = _files(paths)
     else:
         files = [_found(file, picture) for file in recipe["images"]]
         known = techniques().get(recipe["technique"])
@@ -68,16 +100,18 @@ def of_picture(picture: str, paths: Sequence[str] = ()) -> dict[str, Any]:
             raise ImageError(
                 f"the recipe of {picture} names no picture; give it: pixelgrad redo {picture} IMAGE"
             )
-    return {**recipe, "weights": recipe.get("weights"), "images": files}
+    changed = [_found(file, picture) for file in recipe.get("change", ())]
+    return {**recipe, "weights": recipe.get("weights"), "images": files, "change": changed}
 
 
 def _is_recipe(recipe: dict[str, Any]) -> bool:
     """Whether the parts of a recipe are of the kinds that `run` takes."""
     shape: dict[str, Any] = {"technique": str, "settings": dict, "model": str, "images": list}
-    shape["weights"] = (str, type(None))
-    return all(isinstance(recipe.get(key), kind) for key, kind in shape.items()) and all(
+    shape |= {"weights": (str, type(None)), "change": list, "view": dict}
+    whole = {"change": [], "view": {}} | recipe
+    return all(isinstance(whole.get(key), kind) for key, kind in shape.items()) and all(
         isinstance(file, dict) and all(isinstance(file.get(key), str) for key in ("path", "sha256"))
-        for file in recipe["images"]
+        for file in (*whole["images"], *whole["change"])
     )
 
 
@@ -98,6 +132,10 @@ def _found(file: dict[str, str], picture: str) -> dict[str, str]:
             f"pixelgrad redo {picture} {path}"
         )
     return {**file, "path": path}
+
+
+def _files(paths: Sequence[str]) -> list[dict[str, str]]:
+    return [{"path": path, "sha256": _sha256(path)} for path in paths]
 
 
 def _sha256(path: str) -> str:

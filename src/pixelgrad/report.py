@@ -28,18 +28,22 @@ td i { display: block; height: .7rem; background: var(--warm); min-width: 1px; }
 pre { overflow-x: auto; margin: .8rem 0 0; padding: .6rem .9rem; background: #f6f6f8; border-radius: 4px;
       font: 14px/1.5 ui-monospace, "DejaVu Sans Mono", monospace; }
 details { margin: .6rem 0 1rem; } summary { cursor: pointer; color: var(--faint); }
-.problem { color: var(--warm); }
+.problem { color: var(--faint); }
+.trust { margin: .8rem 0 .3rem; font-size: .85rem; color: var(--faint); }
+.trust th, .trust td { text-align: right; padding: .05rem .9rem .05rem 0; font-weight: normal; }
+.trust th:first-child, .trust td:last-child { text-align: left; }
 """
 
 
 class Stop(NamedTuple):
-    """One technique of the tour; `problem` where it could not be done."""
+    """One technique of the tour; `problem` where it could not be done; `card`: how far to trust it, as HTML."""
 
     name: str
     technique: type
     file: str
     command: str
     problem: str
+    card: str = ""
 
 
 def page(image: str, model: str, guesses: Sequence[Guess], stops: Sequence[Stop]) -> str:
@@ -83,6 +87,7 @@ def _stop(stop: Stop) -> str:
 <h2>{html.escape(title)}</h2>
 <p>{html.escape(about)}</p>
 {result}
+{stop.card}
 <details><summary>exactly</summary><pre>{html.escape(exact)}</pre></details>
 <pre>{html.escape(stop.command)}</pre>
 </section>

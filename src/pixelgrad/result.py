@@ -18,8 +18,10 @@ from PIL import Image
 from safetensors.torch import save as pack
 from torch import Tensor
 
-from . import film, images, pictures
-from .errors import OutputError
+from . import film, heatmaps, images, pictures
+from .errors import NotFound, OutputError, SettingError
+from .heatmaps import OWN, View
+from .registry import settings
 
 
 class Maker(Protocol):
@@ -39,7 +41,9 @@ class Result:
     inputs: the pixels that it was made from. titles: a few words for each image. report: measured facts, always
     with `gradients` (input gradients used per image) and `seconds`. shown: further rows of images (n, 3, h, w) for the
     labelled picture. frames: pictures along the way, of 8 bits, where they
-    were asked for. weights: the model's weights file, if it had one. files: the input's files (path, sha256).
+    were asked for. weights: the model's weights file, if it had one. files: the input's files (path, sha256); changed:
+    those of the pictures that it was compared with (change.py). each: draws the map of each picture, where it is no
+    plain map; view: how maps are drawn.
     """
 
     technique: Maker
@@ -53,7 +57,10 @@ class Result:
     frames: tuple[Tensor, ...] = ()
     weights: str | None = None
     files: tuple[dict[str, str], ...] = ()
+    changed: tuple[dict[str, str], ...] = ()
     draw: Callable[[Result], Image.Image] | None = None
+    each: Callable[[Result], list[Image.Image]] | None = None
+    view: View = OWN
     table: tuple[Mapping[str, Any], ...] = ()
 
     def recipe(self) -> dict[str, Any]:
@@ -65,32 +72,59 @@ class Result:
             "model": self.model,
             "weights": self.weights,
             "images": list(self.files),
+            **({"change": list(self.changed)} if self.changed else {}),
+            **({"view": view} if (view := self.view.values()) else {}),
         }
+
+    def viewed(self, **view: Any) -> Result:
+        """The same, its maps drawn as these settings of `View` say. Raises NotFound and SettingError, also for what has
+        no map of a class."""
+        if not view:
+            return self
+        names = [s.name for s in settings(View)]
+        for key in view:
+            if key not in names:
+                raise NotFound("setting of a picture", key, names, f"it has {', '.join(names)}")
+        own = settings(type(self.technique)) if self.technique.name.startswith("show/") else ()
+        if "target" not in [s.name for s in own]:
+            raise SettingError(
+                f"{self.technique.name} has no map of a class: {', '.join(view)} would not show"
+            )
+        return replace(self, view=View(**view))
+
+    def maps(self) -> list[Image.Image]:
+        """The map of each picture, drawn."""
+        return heatmaps.heats(self.pixels, self.inputs, self.view) if self.each is None else self.each(self)
 
     def image(self) -> Image.Image:
         """What is saved: a single image as it is, pixel by pixel; otherwise the labelled picture."""
-        if self.draw is None and self.pixels.dim() == 4 and len(self.pixels) == 1:
+        if self.draw is None and self.each is None and self.pixels.dim() == 4 and len(self.pixels) == 1:
             return images.to_image(self.pixels[0])
         return self.picture()
 
-    def picture(self) -> Image.Image:
-        """The labelled picture: maps or images, under the pictures that they were made from."""
+    def picture(self, **view: Any) -> Image.Image:
+        """The labelled picture: maps or images, under the pictures that they were made from; maps as `View` says."""
+        if view:
+            return self.viewed(**view).picture()
         if self.draw is not None:
             return self.draw(self)
-        if self.pixels.dim() == 3:
-            return pictures.map_sheet(self.inputs, self.pixels, self.titles)
+        if self.each is not None or self.pixels.dim() == 3:
+            return heatmaps.beside(self.inputs, self.maps(), self.titles)
         if self.inputs is None and not self.shown:
-            return pictures.grid([images.to_image(x) for x in self.pixels], self.titles)
+            return pictures.grid([pictures.enlarged(images.to_image(x)) for x in self.pixels], self.titles)
         rows = [*([] if self.inputs is None else [self.inputs]), self.pixels, *self.shown]
         return pictures.image_sheet(rows, self.titles)
 
-    def save(self, path: str | os.PathLike[str], raw: bool = False) -> None:
-        """Write the picture; with `raw` also the floats, to a .safetensors file beside it, and where there is
-        more to be shown (the difference) the labelled picture, as NAME-compared: all or none.
+    def save(self, path: str | os.PathLike[str], raw: bool = False, **view: Any) -> None:
+        """Write the picture, maps as `View` says; with `raw` also the floats, to a .safetensors file beside it, and
+        where there is more to be shown (the difference) the labelled picture, as NAME-compared: all or none.
 
         Raises OutputError: unknown ending, no such folder, no permission, disk full, or floats that would take the
         place of the model's weights.
         """
+        if view:
+            self.viewed(**view).save(path, raw)
+            return
         files: dict[str | os.PathLike[str], bytes] = {path: images.encode(self.image(), path, self.recipe())}
         if self.shown and len(self.pixels) == 1:
             compared = Path(path).with_stem(f"{Path(path).stem}-compared")

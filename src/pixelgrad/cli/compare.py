@@ -11,21 +11,33 @@ import torch
 import typer
 from PIL import Image, ImageDraw
 
-from .. import images, pictures
+from .. import heatmaps, images, pictures
 from ..classifier import Classifier
 from ..errors import OutputError, PixelgradError, SettingError
 from ..gradient import Progress, Step
+from ..heatmaps import View
 from ..methods import comparable, known, of_picture, shows, takes_target
 from ..models import load
 from ..objectives.of_class import Target, indices
 from ..registry import make
 from ..result import Result
-from .console import DEFAULT_MODEL, Device, Images, Model, Weights, out, say, working
+from .console import (
+    DEFAULT_MODEL,
+    Device,
+    Images,
+    Model,
+    Weights,
+    given,
+    out,
+    say,
+    with_settings,
+    working,
+)
 
 
 def add(app: typer.Typer) -> None:
     """Add the command."""
-    app.command()(compare)
+    app.command()(with_settings(View, compare))
 
 
 def compare(
@@ -44,8 +56,10 @@ def compare(
     out_file: Annotated[
         str, typer.Option("--out", "-o", help="File to write: .png, .jpg, …")
     ] = "compare.png",
+    **view: Any,
 ) -> None:
-    """Several techniques on one sheet: a row for each picture, a column for each technique, each map in its scale."""
+    """Several techniques on one sheet: a row for each picture, a column for each technique."""
+    shown = View(**given(view))
     names = comparable() if methods is None else chosen(methods)
     images.encode(Image.new("RGB", (1, 1)), out_file)  # says what is wrong with the name, before the work
     for path in paths:
@@ -57,7 +71,7 @@ def compare(
         of_class: Target = None if not target else target[0] if len(target) == 1 else tuple(target)
         of_class = indices(of_class, classifier)
         results = run(names, classifier, pixels, of_class, progress, skip=methods is None)
-        images.save(sheet(paths, results), out_file)
+        images.save(sheet(paths, results, shown), out_file)
     out.print(f"wrote {out_file}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -96,34 +110,29 @@ def run(
     return results
 
 
-def sheet(paths: Sequence[str], results: dict[str, Result]) -> Image.Image:
+def sheet(paths: Sequence[str], results: dict[str, Result], view: View) -> Image.Image:
     """Rows of pictures: the photograph with what it is called and taken for, then the map of each technique."""
     rows = []
+    first = next(iter(results.values()))
+    assert first.inputs is not None
+    columns = [column(result, view) for result in results.values()]
     for i, path in enumerate(paths):
-        first = next(iter(results.values()))
-        assert first.inputs is not None
         photo = pictures.enlarged(images.to_image(first.inputs[i]))
         row = [pictures.stack([photo, caption(photo.width, path, first.titles[i])], 4)]
-        rows.append(row + [alone(result, i) for result in results.values()])
+        rows.append(row + [drawn[i] for drawn in columns])
     return pictures.sheet(rows, ["photograph", *results])
 
 
-def alone(result: Result, i: int) -> Image.Image:
-    """The map of one picture: in the colours of its values, or as the technique itself draws it beside the picture;
-    several, of several units, are added."""
-    if result.pixels.dim() == 3:
-        return pictures.heat(result.pixels[i])
+def column(result: Result, view: View) -> list[Image.Image]:
+    """The map of each picture, in the colours of its values or as the technique draws it; several, of several units,
+    are added."""
+    shown = replace(result, view=view)
     if result.pixels.dim() == 5:
-        return pictures.enlarged(pictures.around_grey(result.pixels[i].sum(0)))
-    assert result.inputs is not None
-    one = slice(i, i + 1)
-    report: dict[str, Any] = {**result.report, "images": result.report["images"][one]}
-    single = replace(
-        result, pixels=result.pixels[one], inputs=result.inputs[one], titles=(), shown=(), report=report
-    )
-    photo = pictures.enlarged(images.to_image(result.inputs[i]))
-    whole, gap = single.picture(), pictures.GAP
-    return whole.crop((photo.width + 2 * gap, gap, whole.width - gap, whole.height - gap))
+        assert result.inputs is not None
+        return heatmaps.greys(result.pixels.sum(1), result.inputs, view)
+    if result.pixels.dim() == 3 or result.each is not None:
+        return shown.maps()
+    return [pictures.enlarged(images.to_image(x)) for x in result.pixels]
 
 
 def caption(width: int, path: str, title: str) -> Image.Image:

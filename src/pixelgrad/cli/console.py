@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from importlib import import_module
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
-from rich.progress import TimeElapsedColumn as Elapsed
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from ..gradient import Progress as OnStep
 from ..gradient import Step
+from ..registry import Setting, settings
 
 out = Console(emoji=False)  # sample:cat is not a cat
 err = Console(stderr=True, emoji=False)
@@ -38,17 +51,30 @@ MaybeImages = Annotated[
 DEFAULT_MODEL = "efficientnet_lite0"
 
 
+class Speed(ProgressColumn):
+    """How many are done in a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
 @contextmanager
-def working(what: str) -> Iterator[OnStep]:
-    """A line that shows what is being done, and a bar once steps are reported; gone afterwards."""
+def working(what: str, speed: bool = False) -> Iterator[OnStep]:
+    """A line that shows what is being done, and a bar once steps are reported; gone afterwards. speed: with how many go
+    in a second and how long the rest takes, in place of how long it took."""
     text = TextColumn("{task.description}", markup=False)
-    columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), Elapsed())
+    time = (Speed(), TimeRemainingColumn()) if speed else (TimeElapsedColumn(),)
+    columns = (SpinnerColumn(), text, BarColumn(), MofNCompleteColumn(), *time)
     # where nobody watches, not even the empty line that a bar leaves
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
         task = progress.add_task(what, total=None)
 
         def step(now: Step) -> None:
-            progress.update(task, completed=now.done, total=now.total)
+            if (
+                progress.tasks[0].total != now.total
+            ):  # work of another kind: what was done before tells no speed
+                progress.reset(task, completed=now.done, total=now.total)
+            progress.update(task, completed=now.done)
 
         yield step
 
@@ -56,10 +82,60 @@ def working(what: str) -> Iterator[OnStep]:
 def say(kind: str, style: str, message: object) -> None:
     """One line on standard error, whatever is in the message: file names may hold line breaks and control signs."""
     line = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(message))
-    err.print(f"[{style}]{kind}:[/]", end=" ")
-    err.print(line, markup=False, highlight=False, soft_wrap=True)
+    err.print(Text.assemble((f"{kind}:", style), f" {line}"), highlight=False, soft_wrap=True)
 
 
 def print_json(data: Any) -> None:
     """Plain JSON in ASCII, without colours and line breaks of the terminal's."""
     print(json.dumps(data, indent=2))
+
+
+def group_of(app: typer.Typer, verb: str) -> typer.Typer:
+    """The group of a verb's commands; made where it is not there yet."""
+    for known in app.registered_groups:
+        if known.name == verb and known.typer_instance is not None:
+            return known.typer_instance
+    about = (import_module(f"pixelgrad.{verb}").__doc__ or "").strip()
+    group = typer.Typer(help=about, no_args_is_help=True)
+    app.add_typer(group, name=verb)
+    return group
+
+
+def option(s: Setting) -> Any:
+    """The annotation of a setting's option. None stands for the default, which the technique knows."""
+    kind: Any = Literal[s.choices] if s.choices else s.kind
+    if s.many:
+        kind = list[kind]
+    about = s.help if s.default is None else f"{s.help} [dim](default: {s.default} {s.unit})[/]"
+    limits: dict[str, Any] = {"min": s.lo, "max": s.hi} if s.kind in (int, float) else {}
+    return Annotated[kind | None, typer.Option(help=about, **limits)]
+
+
+def given(values: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given; the others have their defaults."""
+    return {name: value for name, value in values.items() if value not in (None, [])}
+
+
+def with_settings(cls: type, run: Callable[..., None]) -> Callable[..., None]:
+    """The command with an option for each setting of a class, which it takes as further keywords."""
+
+    def command(**options: Any) -> None:
+        run(**options)
+
+    own = inspect.signature(run, eval_str=True).parameters.values()
+    kinds = {p.name: (p.annotation, p.default) for p in own if p.kind is not p.VAR_KEYWORD}
+    kinds |= {s.name: (option(s), None) for s in settings(cls)}
+    dress(command, kinds)
+    command.__name__, command.__doc__ = run.__name__, run.__doc__
+    return command
+
+
+def dress(command: Callable[..., None], options: dict[str, tuple[Any, Any]]) -> None:
+    """Give a function of keywords the annotation and the default of each, from which its command is made."""
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
+            for key, (kind, default) in options.items()
+        ]
+    )
+    command.__annotations__ = {key: kind for key, (kind, _) in options.items()}

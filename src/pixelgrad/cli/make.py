@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable
-from importlib import import_module
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 from PIL import Image
@@ -15,8 +14,12 @@ from rich.table import Table
 
 from .. import film, images, recipe
 from ..errors import OutputError, SettingError
-from ..registry import VERBS, Setting, settings, techniques
+from ..heatmaps import View
+from ..methods import comparable
+from ..models import load
+from ..registry import settings, techniques
 from ..result import Result
+from ..trust import Card, trust
 from .console import (
     DEFAULT_MODEL,
     Device,
@@ -25,7 +28,11 @@ from .console import (
     MaybeImages,
     Model,
     Weights,
+    dress,
     err,
+    given,
+    group_of,
+    option,
     out,
     print_json,
     working,
@@ -56,20 +63,33 @@ FOLLOWING: dict[str, tuple[Any, Any]] = {
         False,
     ),
 }
+OF_A_CLASS: dict[str, tuple[Any, Any]] = {s.name: (option(s), None) for s in settings(View)} | {
+    "change": (
+        Annotated[
+            list[str] | None,
+            typer.Option(
+                metavar="FILE",
+                help="The same picture, fooled or changed, one for each: what that changed in the map.",
+            ),
+        ],
+        None,
+    ),
+    "trust": (
+        Annotated[
+            bool,
+            typer.Option("--trust", help="Measure how far each map can be trusted, and say it on a card."),
+        ],
+        False,
+    ),
+}
 FRAMES = 40  # in an animation
 
 
 def add(app: typer.Typer) -> None:
     """Add a group for each verb that has techniques, and `redo`."""
-    known = techniques()
-    for verb in VERBS:
-        names = [name for name in known if name.startswith(f"{verb}/")]
-        if names:
-            about = (import_module(f"pixelgrad.{verb}").__doc__ or "").strip()
-            group = typer.Typer(help=about, no_args_is_help=True)
-            for name in names:
-                group.command(name.split("/")[1], help=known[name].__doc__)(command(name))
-            app.add_typer(group, name=verb)
+    for name, technique in techniques().items():
+        verb, short = name.split("/")
+        group_of(app, verb).command(short, help=technique.__doc__)(command(name))
     app.command()(redo)
 
 
@@ -78,73 +98,54 @@ def command(name: str) -> Callable[..., None]:
     technique = techniques()[name]
     own = settings(technique)
     follows = name.startswith("follow/")
+    of_a_class = name.removeprefix("show/") in comparable()
 
-    def run(**given: Any) -> None:
-        paths = given["paths"] or []
-        changed = {s.name: given[s.name] for s in own if given[s.name] not in (None, [])}
+    def run(**asked: Any) -> None:
+        paths = asked["paths"] or []
+        changed = given({s.name: asked[s.name] for s in own})
         for s in own:
             if s.many and len(changed.get(s.name, ())) == 1:
                 changed[s.name] = changed[s.name][0]
         if technique.one_by_one and len(paths) > 1:
-            folder = Path(given["out_file"] or "")
+            folder = Path(asked["out_file"] or "")
             if not os.path.isdir(folder):
                 raise OutputError(
                     f"{folder} is no folder; each of {len(paths)} pictures is a file of its own"
                 )
             for path in paths:
-                one(given | {"out_file": str(folder / default_name(name, [path]))}, changed, [path])
+                one(asked | {"out_file": str(folder / recipe.default_name(name, [path]))}, changed, [path])
         else:
-            out_file = default_name(name, paths) if given["out_file"] is None else given["out_file"]
-            one(given | {"out_file": out_file}, changed, paths)
+            out_file = recipe.default_name(name, paths) if asked["out_file"] is None else asked["out_file"]
+            one(asked | {"out_file": out_file}, changed, paths)
 
-    def one(given: dict[str, Any], changed: dict[str, Any], paths: list[str]) -> None:
-        asked = recipe.prepare(name, changed, paths, given["model"], given["weights"])
-        out_file = given["out_file"]
-        for path in paths:
+    def one(asked: dict[str, Any], changed: dict[str, Any], paths: list[str]) -> None:
+        others = asked.get("change") or []
+        view = given({s.name: asked.get(s.name) for s in settings(View)}) if of_a_class else {}
+        what = recipe.prepare(name, changed, paths, asked["model"], asked["weights"], others, view)
+        out_file = asked["out_file"]
+        for path in (*paths, *others):
             if os.path.exists(out_file) and os.path.samefile(out_file, images.find(path)):
                 raise OutputError(f"{out_file} is the photograph itself; give the result another name")
-        gif, checkpoint = given.get("gif"), None
+        gif, checkpoint = asked.get("gif"), None
         if follows:
             checkpoint = Path(f"{out_file}.part")
-            ready(checkpoint, given["resume"], out_file, gif)
-        with working(f"{name} of {given['model']}") as progress:
-            result = recipe.run(
-                asked, given["device"], progress, checkpoint=checkpoint, frames=FRAMES if gif else 0
-            )
-            result.save(out_file, given["raw"])
+            ready(checkpoint, asked["resume"], out_file, gif)
+        with working(f"{name} of {asked['model']}") as progress:
+            model = load(asked["model"], asked["weights"], asked["device"])
+            frames = FRAMES if gif else 0
+            result = recipe.run(what, progress=progress, model=model, checkpoint=checkpoint, frames=frames)
+            cards = trust(result, model, progress=progress) if asked.get("trust") else ()
+            result.save(out_file, asked["raw"])
             if gif:
                 result.animate(gif)
-        tell(result, out_file, given["json"], "; the same command with --resume goes on")
+        tell(result, out_file, asked["json"], "; the same command with --resume goes on", cards)
 
     paths = (Images, inspect.Parameter.empty) if technique.needs_pixels else (MaybeImages, None)
     options: dict[str, tuple[Any, Any]] = {"paths": paths}
     options |= {s.name: (option(s), None) for s in own}
-    options |= COMMON | (FOLLOWING if follows else {})
-    run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY, annotation=kind, default=default)
-            for key, (kind, default) in options.items()
-        ]
-    )
-    run.__annotations__ = {key: kind for key, (kind, _) in options.items()}
+    options |= COMMON | (FOLLOWING if follows else {}) | (OF_A_CLASS if of_a_class else {})
+    dress(run, options)
     return run
-
-
-def default_name(name: str, paths: list[str]) -> str:
-    """Where a result goes that nobody named: `cat-saliency.png`."""
-    short = name.split("/")[1]
-    stem = Path(paths[0].removeprefix("sample:")).stem if paths else ""
-    return f"{stem}-{short}.png" if len(paths) == 1 else f"{short}.png"
-
-
-def option(s: Setting) -> Any:
-    """The annotation of a setting's option. None stands for the default, which the technique knows."""
-    kind: Any = Literal[s.choices] if s.choices else s.kind
-    if s.many:
-        kind = list[kind]
-    about = s.help if s.default is None else f"{s.help} [dim](default: {s.default} {s.unit})[/]"
-    limits: dict[str, Any] = {"min": s.lo, "max": s.hi} if s.kind in (int, float) else {}
-    return Annotated[kind | None, typer.Option(help=about, **limits)]
 
 
 def redo(
@@ -201,14 +202,17 @@ def plain(value: Any) -> str:
     return words[value] if value is None or isinstance(value, bool) else str(value)
 
 
-def tell(result: Result, out_file: str, json: bool, then: str = "") -> None:
+def tell(result: Result, out_file: str, json: bool, then: str = "", cards: Sequence[Card] = ()) -> None:
     """What was made, for a person or a script; or how far it came before it was interrupted, and what goes on."""
     if json:
-        print_json({"out": out_file, **result.recipe(), "report": dict(result.report)})
+        trusted = {"trust": [card.facts() for card in cards]} if cards else {}
+        print_json({"out": out_file, **result.recipe(), "report": dict(result.report), **trusted})
     else:
         paths = [f"{file['path']}: " for file in result.files] or [""] * len(result.titles)
         for path, title in zip(paths, result.titles, strict=False):
             out.print(f"{path}{title}", markup=False, highlight=False)
+        for card in cards:
+            out.print(card.text(), markup=False, highlight=False, soft_wrap=True)
         if result.technique.name.startswith("follow/"):
             out.print(facts(result.report["images"]))
         out.print(f"wrote {out_file}", markup=False, highlight=False, soft_wrap=True)

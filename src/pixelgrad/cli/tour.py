@@ -13,8 +13,11 @@ import typer
 from .. import images, recipe, report
 from ..errors import OutputError, PixelgradError
 from ..gradient import Step
+from ..methods import comparable
 from ..models import load
 from ..registry import techniques
+from ..result import Result
+from ..trust import trust
 from .console import DEFAULT_MODEL, Device, Model, Weights, out, working
 
 
@@ -50,20 +53,28 @@ def tour(
             command = ["pixelgrad", *name.split("/"), image]
             command += ["--model", model] if model != DEFAULT_MODEL else []
             command += ["--weights", weights] if weights else []
-            problem = ""
+            problem = card = ""
             try:
                 asked = recipe.prepare(name, {}, [image], model, weights)
                 result = recipe.run(asked, model=classifier)
                 if result.report.get("interrupted") is not None:
                     raise KeyboardInterrupt
                 files[folder / file] = images.encode(result.picture(), file, result.recipe())
+                if of_one_gradient(result):  # of the others it would take longer than all the rest
+                    card = trust(result, classifier)[0].to_html()
             except PixelgradError as error:  # a technique that does not suit this network says so on the page
                 problem = str(error)
-            stops.append(report.Stop(name, technique, file, shlex.join(command), problem))
+            stops.append(report.Stop(name, technique, file, shlex.join(command), problem, card))
         page = report.page(image, classifier.name, guesses, stops)
         files[folder / "index.html"] = page.encode(errors="backslashreplace")
         write(folder, files)
     out.print(f"wrote {folder / 'index.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def of_one_gradient(result: Result) -> bool:
+    """Whether it is a map of why a network says a class, as a single gradient gives it."""
+    plain = result.draw is None and result.each is None and result.report["gradients"] == 1
+    return plain and result.technique.name.removeprefix("show/") in comparable()
 
 
 def write(folder: Path, files: dict[str | os.PathLike[str], bytes]) -> None:

@@ -63,11 +63,17 @@ class ClassVisualization(Technique):
         None, lo=0, hi=32, unit="px", help=f"σ of the blur every {BLUR_EVERY} steps; only for pixels (course)"
     )
     spectrum: str | None = setting(
-        None, help="folder of photographs whose magnitudes maco keeps; default: the samples"
+        None,
+        help="folder of photographs whose magnitudes maco keeps; default: the samples",
+        role="folder",
     )
     seed: int = setting(0, lo=0, hi=2**63 - 1, help="of the noise; the same seed gives the same picture")
-    judge: str | None = setting(None, help="a second network: does it see the class as well?")
-    judge_weights: str | None = setting(None, help="file with weights of your own for the judge")
+    judge: str | None = setting(
+        None, help="a second network: does it see the class as well?", role="model"
+    )
+    judge_weights: str | None = setting(
+        None, help="file with weights of your own for the judge", role="file"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

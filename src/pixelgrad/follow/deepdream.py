@@ -48,7 +48,7 @@ class Deepdream(Technique):
     )
     channel: int | None = setting(None, lo=0, help="only this channel of the layer: its mean")
     guide: str | None = setting(
-        None, help="picture to dream of: every place becomes what is most like it there"
+        None, help="picture to dream of: every place becomes what is most like it there", role="picture"
     )
     objective: Objective | None = setting(
         None, help="score in place of a layer: \"SquaredNorm('blocks.2') + 9 * Channel('blocks.4', 12)\""
@@ -64,7 +64,9 @@ class Deepdream(Technique):
         unit="px",
         help=f"rolled by ± at most that, every step; where a side is over {tiles.SIDE} px, by ± {tiles.SIDE}",
     )
-    mask: str | None = setting(None, help="picture that is white where it dreams, black where it does not")
+    mask: str | None = setting(
+        None, help="picture that is white where it dreams, black where it does not", role="picture"
+    )
     zoom: int = setting(
         0, lo=0, hi=10_000, help="pictures of a flight into the dream, after it; an animation shows them"
     )

@@ -182,7 +182,7 @@ class Inversion(Technique):
                 pictures.captioned(images.to_image(x), f"error {errors[i * len(layers) + k]:.1%}")
                 for k, x in enumerate(remembered)
             ]
-            photo = [] if result.inputs is None else [images.to_image(result.inputs[i])]
+            photo = [] if result.inputs is None else [pictures.enlarged(images.to_image(result.inputs[i]))]
             rows.append(photo + cells)
         return pictures.sheet(rows, layers if result.inputs is None else ["photograph", *layers])
 

@@ -4,24 +4,19 @@
 
 M is the map of the trained network, M_k that of a copy whose last k of 8 or fewer groups of layers have random weights
 again: cascading, from the output down, at last all of them. The class stays the one that the trained network predicts.
-A map that stays alike though nothing is left of what was learned shows the picture, not the network. Layers reset
-themselves; where one cannot, its weights are drawn normally with their own mean and deviation. The ranks of a constant
-map are undefined: None.
+A map that stays alike though nothing is left of what was learned shows the picture, not the network. How layers are
+reset is in forgetting.py. The ranks of a constant map are undefined: None.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from itertools import pairwise
-
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import curves, images, pictures
 from ..classifier import Classifier
-from ..errors import ModelError
+from ..forgetting import cascade, stages
 from ..gradient import Step, Work
 from ..methods import METHOD, aimed, attribute
 from ..objectives.logit import Logit
@@ -31,7 +26,6 @@ from ..registry import setting, technique
 from ..result import Result
 from ..technique import Technique, describe, need_pixels
 
-STAGES = 8
 TILE = 80  # side of a map in the picture
 
 
@@ -118,50 +112,3 @@ def said(correlation: float | None, similarity: float | None) -> str:
         else f"rank correlation {correlation:.2f}"
     )
     return ranks + ("" if similarity is None else f", SSIM {similarity:.2f}")
-
-
-def stages(model: Classifier, size: tuple[int, int]) -> list[list[str]]:
-    """The layers with weights of their own in at most 8 groups of about as many, from the output down; in each from the
-    first that runs, whose name it goes by, to the last."""
-    modules = dict(model.module.named_modules())
-    runs = [name for layer in model.layers(size) if (name := layer.name.partition(":")[0]) in modules]
-    # what does not run as a layer, such as a class token beside the layers, is forgotten with the first
-    ordered = dict.fromkeys([*(name for name in modules if name not in runs), *runs])
-    names = [name for name in ordered if any(True for _ in modules[name].parameters(recurse=False))]
-    if not names:
-        raise ModelError(f"{model.name} has no weights that could be randomized")
-    count = min(STAGES, len(names))
-    cuts = [round(k * len(names) / count) for k in range(count + 1)]
-    return [names[a:b] for a, b in pairwise(cuts)][::-1]
-
-
-def cascade(
-    model: Classifier, groups: list[list[str]], seed: int
-) -> Iterator[tuple[int, list[str], Classifier]]:
-    """A copy of the network, after each group of layers has been randomized besides those before; how many layers
-    that are, and the group."""
-    try:
-        twin = copy.deepcopy(model)
-    except Exception as error:
-        raise ModelError(f"{model.name} cannot be copied: {error}") from error
-    modules, done = dict(twin.module.named_modules()), 0
-    for group in groups:
-        for name in reversed(group):
-            reset(modules[name], seed + done)
-            done += 1
-        yield done, group, twin
-
-
-@torch.no_grad()
-def reset(module: nn.Module, seed: int) -> None:
-    """Random weights for a layer; the caller's random numbers stay where they are."""
-    weights = list(module.parameters(recurse=False))
-    devices = {p.device.index for p in weights if p.device.type == "cuda"}
-    with torch.random.fork_rng(list(devices)):
-        torch.manual_seed(seed)
-        if callable(again := getattr(module, "reset_parameters", None)):
-            again()
-            return
-        for p in weights:
-            spread = float(p.double().std(correction=0)) or 1.0
-            p.copy_(torch.randn(p.shape).to(p) * spread + p.mean())

@@ -8,22 +8,23 @@ The maximum is over a few random δ, the same for all pictures, so S is a lower 
 
 from __future__ import annotations
 
+import math
+
 import torch
 from PIL import Image
 from torch import Tensor
 
 from .. import images, pictures
 from ..classifier import Classifier
-from ..distortion import l2
-from ..gradient import Step, Work
+from ..gradient import Work
+from ..heatmaps import heat
 from ..methods import METHOD, aimed, attribute
+from ..noise import RADIUS, change, furthest
 from ..objectives.logit import Logit
 from ..objectives.of_class import Target, at_target
 from ..registry import setting, technique
 from ..result import Result
 from ..technique import Technique, describe, need_pixels
-
-RADIUS = 0.02
 
 
 @technique
@@ -42,21 +43,19 @@ class Sensitivity(Technique):
         pixels = need_pixels(self, pixels)
         target, logits = aimed(model, pixels, self.target)
         own, gradients = attribute(self.method, model, pixels, target)
-        worst, far = own.clone(), l2(own - own)
-        random = torch.Generator().manual_seed(self.seed)
-        for k in range(self.samples):
-            noise = RADIUS * (2 * torch.rand(pixels.shape[1:], generator=random) - 1)
-            with model.any_range():
-                other = attribute(self.method, model, pixels + noise.to(pixels), target).maps
-            change = l2(other - own)
-            more = change > far
-            worst[more], far[more] = other[more], change[more]
-            if work.progress is not None:
-                work.progress(Step(k + 1, self.samples))
+        with model.any_range():
+            worst = furthest(
+                lambda x: attribute(self.method, model, x, target).maps,
+                pixels,
+                own,
+                self.samples,
+                self.seed,
+                work.progress,
+            )
         score = at_target(logits, target)
         titles, facts = describe(model, Logit(target), score, logits)
-        for fact, change, size in zip(facts, far.tolist(), l2(own).tolist(), strict=True):
-            fact["sensitivity"] = change / size if size else None
+        for fact, share in zip(facts, change(own, worst).tolist(), strict=True):
+            fact["sensitivity"] = None if math.isnan(share) else share
         words = (
             "the map is zero everywhere" if fact["sensitivity"] is None else f"{fact['sensitivity']:.3g}"
             for fact in facts
@@ -82,7 +81,7 @@ class Sensitivity(Technique):
         ):
             row = [pictures.enlarged(images.to_image(x))]
             row += [
-                pictures.captioned(pictures.heat(values), words)
+                pictures.captioned(heat(values), words)
                 for values, words in zip(maps, ("its map", "with noise, the furthest"), strict=True)
             ]
             blocks.append(pictures.sheet([row], [title]))

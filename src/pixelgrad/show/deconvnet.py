@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -21,11 +21,11 @@ from PIL import Image, ImageDraw
 from torch import Tensor
 
 from .. import images, pictures
-from ..classifier import PIXELS, Classifier
+from ..classifier import Classifier
 from ..errors import ModelError, NotFound, SettingError
-from ..gradient import Work, activations_of, evaluate
+from ..gradient import Step, Work, activations_of
 from ..grids import spatial
-from ..objectives.base import Objective, pick
+from ..projection import Unit, beside, box_of, patch, pattern, project, scale_of
 from ..receptive import Field, field_of
 from ..registry import setting, technique
 from ..result import Result
@@ -35,8 +35,6 @@ from ..technique import Technique, need_pixels
 
 PHOTO = 448  # about the side of the photograph in the picture
 FRAME, EDGE = (255, 214, 0), (30, 30, 34)
-
-Unit = tuple[int, int, int]  # channel, row, column
 
 
 @technique
@@ -61,10 +59,9 @@ class Deconvnet(Technique):
         units, values = self._units(maps, layer)
         n, k = values.shape
         rule = BackwardRule("deconvnet")
-        objective = OneUnit(layer, tuple(unit for row in units for unit in row))
-        many = pixels.repeat_interleave(k, 0)
-        projections = evaluate(model, objective, many, progress=work.progress, rule=rule).gradient
-        field = field_of(model, layer)
+        each = [unit for row in units for unit in row]
+        projections = project(model, layer, each, pixels.repeat_interleave(k, 0), rule, work.progress)
+        field = field_of(model, layer, _still(work, n * k))
         facts = [
             [_fact(u, float(v), field, size) for u, v in zip(row, some, strict=True)]
             for row, some in zip(units, values, strict=True)
@@ -112,41 +109,25 @@ class Deconvnet(Technique):
             inputs, result.pixels, result.report["images"], result.titles, strict=True
         ):
             boxes = [fact["box"] for fact in facts]
-            scale = side / max(max(b[2] - b[0], b[3] - b[1]) for b in boxes)
-            pairs = [_pair(x, p, box, side, scale) for p, box in zip(some, boxes, strict=True)]
+            scale = scale_of(boxes, side)
+            pairs = [
+                beside(pattern(p, box, side, scale), patch(x, box, side, scale))
+                for p, box in zip(some, boxes, strict=True)
+            ]
             labels = [f"{i}: {_name(fact)}" for i, fact in enumerate(facts, 1)]
             blocks.append(pictures.sheet([[_framed(x, boxes), pictures.tiles(pairs, labels)]], [title]))
         return pictures.stack(blocks)
 
 
-@dataclass(frozen=True, repr=False)
-class OneUnit(Objective):
-    """½a² of one unit of a layer, (channel, row, column) for each image: the gradient that starts from a itself."""
-
-    layer: str
-    units: tuple[Unit, ...]
-
-    @property
-    def needs(self) -> frozenset[str]:
-        return frozenset({self.layer, PIXELS})
-
-    def __call__(self, activations: Any) -> Tensor:
-        size = activations[PIXELS].shape[2:]
-        values = spatial(activations[self.layer], (size[0], size[1]), self.layer)
-        channels, rows, columns = torch.tensor(self.units, device=values.device).unbind(1)
-        a = values[torch.arange(len(values), device=values.device), channels, rows, columns]
-        return a * a / 2
-
-    def select(self, rows: Any) -> OneUnit:
-        return replace(self, units=pick(self.units, rows))
+def _still(work: Work, count: int) -> Callable[[int, int], None]:
+    """Tells who watches, while the receptive field is measured, that the projections are done."""
+    return lambda *_: None if work.progress is None else work.progress(Step(count, count))
 
 
 def _fact(unit: Unit, value: float, field: Field | None, size: tuple[int, int]) -> dict[str, Any]:
-    """What is said of a unit; one that sees nothing but padding has the whole picture."""
+    """What is said of a unit."""
     channel, *position = unit
-    top, left, bottom, right = field.box(unit[1], unit[2], size) if field else (0, 0, 0, 0)
-    box = [top, left, bottom, right] if top < bottom and left < right else [0, 0, *size]
-    return {"channel": channel, "value": value, "position": position, "box": box}
+    return {"channel": channel, "value": value, "position": position, "box": list(box_of(field, unit, size))}
 
 
 def _name(fact: dict[str, Any]) -> str:
@@ -171,17 +152,6 @@ def _at(text: str, box: tuple[int, int], layer: str) -> tuple[int, int]:
         rows, columns = box[0] - 1, box[1] - 1
         raise SettingError(f"position in {layer} is from 0,0 to {rows},{columns} here; got {i},{j}")
     return i, j
-
-
-def _pair(x: Tensor, projection: Tensor, box: list[int], side: int, scale: float) -> Image.Image:
-    """A projection around mid grey beside its patch of the picture, both cut to the box, in squares of that side."""
-    top, left, bottom, right = box
-    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
-    fine = Image.Resampling.NEAREST if scale > 4 else Image.Resampling.BICUBIC
-    whole = Image.new("RGB", (2 * side + 2, side), pictures.PAPER)
-    whole.paste(pictures.around_grey(projection[:, top:bottom, left:right]).resize(size, fine))
-    whole.paste(images.to_image(x[:, top:bottom, left:right]).resize(size, fine), (side + 2, 0))
-    return whole
 
 
 def _framed(x: Tensor, boxes: list[list[int]]) -> Image.Image:

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from .. import pictures
+from .. import heatmaps
 from ..classifier import LOGITS, Classifier
 from ..errors import ModelError, SettingError
 from ..gradient import Progress, Step, Work, at_layer, evaluate
@@ -80,14 +80,14 @@ class GradCam(Technique):
             inputs=pixels,
             titles=titles,
             report={**report, "images": facts},
-            draw=draw if self.guided else None,
+            each=draw if self.guided else None,
         )
 
 
-def draw(result: Result) -> Image.Image:
-    """The photographs, and each guided map around mid grey."""
+def draw(result: Result) -> list[Image.Image]:
+    """Each guided map around mid grey."""
     assert result.inputs is not None
-    return pictures.grey_sheet(result.inputs, result.pixels, result.titles)
+    return heatmaps.greys(result.pixels, result.inputs, result.view)
 
 
 def half(progress: Progress | None, before: int) -> Progress | None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor
 
-from .. import pictures
+from .. import heatmaps
 from ..classifier import LOGITS, Classifier
 from ..gradient import Work, evaluate
 from ..objectives.base import Objective
@@ -51,9 +51,9 @@ class GuidedBackprop(Technique):
             inputs=pixels,
             titles=titles,
             report={"gradients": 1, "images": facts, **rule.report()},
-            draw=self.draw,
+            each=self.draw,
         )
 
-    def draw(self, result: Result) -> Image.Image:
-        """The photographs, and under each the map around mid grey; a single one side by side."""
-        return pictures.grey_sheet(need_pixels(self, result.inputs), result.pixels, result.titles)
+    def draw(self, result: Result) -> list[Image.Image]:
+        """Each map around mid grey."""
+        return heatmaps.greys(result.pixels, need_pixels(self, result.inputs), result.view)

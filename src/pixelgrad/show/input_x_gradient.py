@@ -12,7 +12,7 @@ from __future__ import annotations
 from PIL import Image
 from torch import Tensor
 
-from .. import pictures
+from .. import heatmaps
 from ..classifier import LOGITS, Classifier
 from ..gradient import Work, evaluate
 from ..objectives.base import Objective
@@ -48,10 +48,10 @@ class InputXGradient(Technique):
             inputs=pixels,
             titles=titles,
             report={"gradients": 1, "images": facts},
-            draw=draw,
+            each=draw,
         )
 
 
-def draw(result: Result) -> Image.Image:
+def draw(result: Result) -> list[Image.Image]:
     """The size of what each pixel adds, its colours together."""
-    return pictures.map_sheet(result.inputs, result.pixels.sum(1).abs(), result.titles)
+    return heatmaps.heats(result.pixels.sum(1).abs(), result.inputs, result.view)

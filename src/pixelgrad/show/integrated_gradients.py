@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .. import pictures
+from .. import heatmaps
 from ..classifier import LOGITS, Classifier
 from ..gradient import Progress, Step, Work, activations_of, evaluate_each, several_of
 from ..objectives.base import Objective
@@ -49,7 +49,7 @@ class IntegratedGradients(Technique):
     rule: Literal["gauss-legendre", "trapezoid"] = setting(
         "gauss-legendre", help="how the integral is summed"
     )
-    steps: int = setting(32, lo=2, help="points on the way, at first")
+    steps: int = setting(32, lo=2, hi=4096, help="points on the way, at first")
     tolerance: float = setting(
         0.01, lo=0, help="residual with which the points are enough; above, they are doubled, up to 512"
     )
@@ -97,7 +97,7 @@ class IntegratedGradients(Technique):
             inputs=pixels,
             titles=titles,
             report={"gradients": gradients, "images": facts},
-            draw=draw,
+            each=draw,
         )
 
     def _integral(
@@ -145,6 +145,6 @@ def _residual(found: Tensor, rise: Tensor) -> Tensor:
     return off / rise.abs().clamp(min=torch.finfo(rise.dtype).tiny) * (off > 0)
 
 
-def draw(result: Result) -> Image.Image:
+def draw(result: Result) -> list[Image.Image]:
     """The size of what each pixel adds, its colours together."""
-    return pictures.map_sheet(result.inputs, result.pixels.sum(1).abs(), result.titles)
+    return heatmaps.heats(result.pixels.sum(1).abs(), result.inputs, result.view)

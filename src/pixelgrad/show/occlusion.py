@@ -65,7 +65,12 @@ class Occlusion(Technique):
         side = max(1, round(min(h, w) / 5)) if self.size is None else self.size
         if side > min(h, w):
             raise SettingError(f"size is at most that of the picture, {min(h, w)} px; got {side}")
-        stride = max(1, math.ceil((max(h, w) - side) / (ALONG - 1))) if self.stride is None else self.stride
+        sparse = max(1, math.ceil((max(h, w) - side) / (ALONG - 1)))
+        stride = min(side, sparse) if self.stride is None else self.stride
+        if stride > side:
+            raise SettingError(
+                f"stride is at most the size, {side} px, so that every pixel is covered; got {stride}"
+            )
         rows, columns = starts(h, side, stride), starts(w, side, stride)
         places = [(slice(r, r + side), slice(c, c + side)) for r, c in product(rows, columns)]
 
@@ -105,6 +110,7 @@ class Occlusion(Technique):
         """For each picture the map of the score, and that of the predicted classes with their colours."""
         blocks = []
         report, inputs = result.report, need_pixels(self, result.inputs)
+        drawn = result.maps()
         for i, values in enumerate(result.pixels):
             fact = report["images"][i]
             near = [
@@ -113,7 +119,7 @@ class Occlusion(Technique):
             grid = torch.tensor(fact["map"])[near[0]][:, near[1]]
             row = [
                 pictures.enlarged(images.to_image(inputs[i])),
-                pictures.heat(values),
+                drawn[i],
                 pictures.classes(grid, fact["classes"]),
             ]
             blocks.append(pictures.sheet([row], result.titles[i : i + 1]))

@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from .. import images, pictures
+from .. import heatmaps, images, pictures
 from ..classifier import LOGITS, Classifier
 from ..errors import ModelError, PixelgradError, SettingError
 from ..gradient import Work, evaluate
@@ -41,6 +41,8 @@ OUTLINE, FOUND, TRUE, EDGE = (255, 235, 60), (255, 255, 255), (80, 220, 255), (2
 @technique
 class Segmentation(Technique):
     """The object of a class, as mask and box: grown by colour from where its saliency is high."""
+
+    extra: ClassVar[tuple[str, str] | None] = ("cv2", "measure")
 
     target: Target = setting(
         None,
@@ -177,7 +179,7 @@ def draw(saliency: Tensor, true: list[Box | None], result: Result) -> Image.Imag
         outlined(photo, mask, [(fact["box"], FOUND), (box, TRUE)])
         for photo, mask, fact, box in zip(photos, result.pixels, facts, true, strict=True)
     ]
-    rows = [photos, [pictures.heat(values) for values in saliency], last]
+    rows = [photos, heatmaps.heats(saliency, result.inputs, result.view), last]
     return pictures.sheet([[row[0] for row in rows]] if len(photos) == 1 else rows, result.titles)
 
 
