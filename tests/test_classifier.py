@@ -358,3 +358,12 @@ def test_numbers_of_labels_and_logits_differ(small, pixels):
     model = pg.Classifier(small.module, labels=["a", "b"])
     with pytest.raises(ModelError, match="5 logits but has 2 labels"):
         model(pixels)
+
+
+def test_layers_are_listed_also_while_the_network_is_borrowed(lite0):
+    with lite0.borrowed():
+        cat = pg.open_image("sample:cat", lite0)
+        before = lite0(cat)
+        inside = lite0.layers()
+        assert torch.equal(lite0(cat), before)  # the same form of the network as before
+    assert inside == lite0.layers()

@@ -10,7 +10,7 @@ from torch import nn
 
 import pixelgrad as pg
 from pixelgrad.errors import ModelError
-from pixelgrad.gradient import evaluate
+from pixelgrad.gradient import evaluate, logits_of, pulsed
 from pixelgrad.objectives.base import Objective
 from pixelgrad.objectives.channel import Channel
 from pixelgrad.objectives.log_probability import LogProbability
@@ -170,3 +170,25 @@ def test_an_objective_with_one_score_for_the_batch_is_said(small, pixels):
 def test_no_images(small, pixels):
     with pytest.raises(ModelError, match="no images"):
         pg.gradient(small, Logit(), pixels[:0])
+
+
+def test_a_pulse_comes_before_every_pass_and_what_it_raises_ends_the_work(small, pixels):
+    class Ended(BaseException):
+        pass
+
+    pulses = []
+
+    def pulse():
+        pulses.append(len(pulses))
+        if len(pulses) == 4:
+            raise Ended
+
+    with pulsed(pulse):
+        evaluate(small, Logit(), pixels, chunk=2)
+        with pulsed(lambda: None):
+            logits_of(small, pixels)
+        with pytest.raises(Ended):
+            pg.make("show/saliency").run(small, pixels.float())
+    logits_of(small, pixels)
+    assert pulses == [0, 1, 2, 3]
+    assert all(module.training for module in small.module.modules())  # as it was before

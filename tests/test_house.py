@@ -14,27 +14,44 @@ LAYERS = (
     ("errors",),
     (
         *("registry", "preprocessing", "labels", "borrow", "taps", "grids", "faster"),
-        *("steps", "rules", "canvases", "transforms"),
+        *("steps", "rules", "canvases", "transforms", "tally", "topk"),
     ),
     ("images", "distortion", "octaves", "revive", "curves", "pointing"),
-    ("jpeg", "film", "data"),
+    ("jpeg", "film", "intervals", "data"),
     ("classifier", "pictures", "datasets.*"),
+    ("heatmaps",),
     ("objectives.base", "result", "receptive", "stages", "ranks"),
     ("objectives.of_class",),
     ("objectives.*",),
     ("objective_text", "gradient"),
-    ("checkpoint", "declared"),
+    ("checkpoint", "declared", "deletion", "forgetting", "noise", "projection"),
     ("technique", "survey", "ascent", "tiles", "attacks", "saved", "models.weights", "models.imagenet"),
-    ("models.*", "presets", "series", "methods"),
-    ("models",),
+    ("models.*", "presets", "series", "methods", "batches", "blocks"),
+    ("models", "figures", "change", "datasets", "parts", "units", "unit_pictures"),
+    ("unit_table",),
     tuple(f"{verb}.*" for verb in VERBS),
-    ("recipe", "report"),
-    ("cli.console",),
-    ("cli.*",),
+    ("engines.base",),
+    ("engines.*",),
+    ("run_over",),
+    ("trust", "recipe", "report", "cs231n.pictures", "cs231n.numpy_pictures", "cs231n.shown"),
+    (
+        *("studio.store", "studio.words", "studio.describe", "studio.networks"),
+        "studio.panels",
+        "studio.guards",
+    ),
+    ("studio.job", "studio.pictures", "studio.films", "studio.tasks", "studio.kept", "studio.asking"),
+    ("studio.jobs", "studio.watch", "studio.events", "studio.run"),
+    ("studio.side_by_side",),
+    ("studio.work",),
+    ("studio.api_jobs", "studio.api_offers", "studio.api_page", "studio.api_pictures"),
+    ("studio.app",),
+    ("studio.serve",),
+    ("cli.console", "cs231n.pretrained_cnn", "unit_pages"),
+    ("cli.*", "cs231n.*"),
     ("cli",),
 )
 # names for the outside, or only a docstring: nothing inside may come through them
-PACKAGES = ("", "datasets", "objectives", *VERBS)
+PACKAGES = ("", "cs231n", "engines", "objectives", "studio", *VERBS)
 
 
 def layer(module: str) -> int:

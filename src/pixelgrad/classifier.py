@@ -240,7 +240,7 @@ class Classifier:
         box = (size, size) if isinstance(size, int) else size or self.preprocessing.size or (224, 224)
         try:
             blank = torch.full((1, 3, *box), 0.5, device=self.device, dtype=self.dtype)
-            with torch.no_grad(), trace(self.module) as seen:
+            with torch.no_grad(), trace(self.module) as seen, self._faster.aside():
                 self(blank)
         except RuntimeError as error:
             if is_out_of_memory(error):

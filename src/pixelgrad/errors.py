@@ -7,6 +7,7 @@ PixelgradError
 ├── ModelError     weights that are missing or do not fit, outputs that are no logits
 ├── DataError      a folder of data that is incomplete or of another kind
 ├── OutputError    a result that cannot be written
+├── EngineError    workers that are lost, a cluster that cannot be reached
 └── Cancelled      raised by a progress callback that wants the work to stop
 """
 
@@ -51,6 +52,10 @@ class DataError(PixelgradError, ValueError):
 
 class OutputError(PixelgradError, OSError):
     """A result that cannot be written."""
+
+
+class EngineError(PixelgradError, RuntimeError):
+    """Workers that are lost; a cluster that is not installed or cannot be reached."""
 
 
 class Cancelled(PixelgradError):

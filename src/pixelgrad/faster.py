@@ -14,6 +14,7 @@ import copy
 import math
 from collections import Counter, OrderedDict
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -82,6 +83,15 @@ class Faster:
         same = parts == self._parts and all(torch.equal(now, then) for now, then in self._weights)
         if self._usable and not same:
             self._form, self._parts, self._weights, self._agrees = None, parts, [], {}
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """The module itself is run inside, though it was borrowed before: somebody wants to see its own layers."""
+        usable, self._usable = self._usable, False
+        try:
+            yield
+        finally:
+            self._usable = usable
 
     def form(self, x: Tensor, layers: Sequence[str]) -> nn.Module:
         """What to run in the module's place on x (n, 3, h, w), where the outputs of these layers are asked for: the

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -42,6 +43,20 @@ class Step(NamedTuple):
 Progress = Callable[[Step], None]
 # around the backward pass of a score: how the gradient goes through the network (rules.py, revive.py)
 Rule = Callable[[Tensor], AbstractContextManager[None]]
+
+
+_pulse: ContextVar[Callable[[], None] | None] = ContextVar("pulse", default=None)
+
+
+@contextmanager
+def pulsed(pulse: Callable[[], None]) -> Iterator[None]:
+    """Inside, `pulse` is called before every pass through a network that is cut to memory, whoever asks for it: also
+    where a technique uses another one and tells nobody how far that is. What it raises ends the work."""
+    before = _pulse.set(pulse)
+    try:
+        yield
+    finally:
+        _pulse.reset(before)
 
 
 class Work(NamedTuple):
@@ -213,6 +228,8 @@ def cuts(pixels: Tensor, chunk: int | None, work: Callable[[slice], object]) -> 
     start = 0
     while start < len(pixels):
         rows = slice(start, min(start + chunk, len(pixels)))
+        if (pulse := _pulse.get()) is not None:
+            pulse()
         try:
             work(rows)
         except RuntimeError as error:

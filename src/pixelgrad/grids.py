@@ -36,6 +36,11 @@ def spatial(values: Tensor, size: tuple[int, int], layer: str = "") -> Tensor:
     return values.permute(0, 3, 1, 2) if channels_last(shape, size) else values
 
 
+def maps(values: Tensor, size: tuple[int, int], layer: str = "") -> Tensor:
+    """The same where an output (n, c) without places has one for all, (n, c, 1, 1)."""
+    return values[:, :, None, None] if values.dim() == 2 else spatial(values, size, layer)
+
+
 def grid(shape: Sequence[int], size: tuple[int, int]) -> tuple[int, int] | None:
     """Height and width of a layer's output, from its shape without the batch; None: it is not image-shaped."""
     if len(shape) == 3:

@@ -12,8 +12,10 @@ import io
 import json
 import os
 import tempfile
+import threading
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,7 +30,10 @@ from .preprocessing import Preprocessing
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_BYTES = 256 * 2**20
 MAX_PIXELS = 64_000_000
+TEMPORARY = ".pixelgrad-"  # what names of files begin with that are not yet whole
 RECIPE = "pixelgrad"  # the key of the recipe among a PNG's texts
+_quiet = threading.Lock()
+_filters: list[warnings.catch_warnings[None]] = []  # those before, once more for each that is inside
 SAMPLES = {"cat": "chelsea.png", "coffee": "coffee.png", "astronaut": "astronaut.png"}
 
 
@@ -72,17 +77,17 @@ def find(path: str | os.PathLike[str]) -> Path:
     return Path(skimage.__file__).parent / "data" / SAMPLES[name]
 
 
-def read(path: str | os.PathLike[str]) -> Image.Image:
-    """A picture file as an upright RGB image."""
+def read(path: str | os.PathLike[str], data: bytes | None = None) -> Image.Image:
+    """A picture file as an upright RGB image. data: its bytes, where it lies inside another file; then the path is only
+    what it is called."""
     try:
-        file = checked(path)
-        with warnings.catch_warnings():
-            # the pixel count is checked here, and damage shows in the decoding
-            warnings.simplefilter("ignore")
-            with Image.open(file, formats=FORMATS) as image:
-                _check_size(path, image.size)
-                image.load()
-                return _rgb(ImageOps.exif_transpose(image), path)
+        if data is not None:
+            _check_length(path, len(data))
+        file = checked(path) if data is None else io.BytesIO(data)
+        with quiet(), Image.open(file, formats=FORMATS) as image:
+            _check_size(path, image.size)
+            image.load()
+            return _rgb(ImageOps.exif_transpose(image), path)
     except FileNotFoundError as error:
         raise ImageError(f"no such file: {path}") from error
     except PermissionError as error:
@@ -105,9 +110,32 @@ def checked(path: str | os.PathLike[str]) -> Path:
     size = file.stat().st_size
     if not file.is_file():
         raise ImageError(f"{path} is not a file")
+    _check_length(path, size)
+    return file
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Inside, Pillow does not warn: the pixel count is checked here, and damage shows in the decoding. Several threads
+    may be inside; warnings.catch_warnings alone would then leave the filters of one to another."""
+    with _quiet:
+        if not _filters:
+            _filters.append(warnings.catch_warnings())
+            _filters[0].__enter__()
+            warnings.filterwarnings("ignore", module=r"PIL\.")
+        _filters.append(_filters[0])
+    try:
+        yield
+    finally:
+        with _quiet:
+            _filters.pop()
+            if len(_filters) == 1:
+                _filters.pop().__exit__(None, None, None)
+
+
+def _check_length(path: object, size: int) -> None:
     if size > MAX_BYTES:
         raise ImageError(f"{path} has {size:,} bytes; at most {MAX_BYTES:,} are read")
-    return file
 
 
 def _check_size(path: object, size: tuple[int, int]) -> None:
@@ -206,7 +234,7 @@ def write(files: Mapping[str | os.PathLike[str], bytes]) -> None:
 
 def _neighbour(path: Path, data: bytes) -> str:
     """A file with this content in the same folder."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".pixelgrad-")
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)

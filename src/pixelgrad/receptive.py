@@ -87,12 +87,12 @@ def fields(
     }
 
 
-def field_of(model: Classifier, layer: str) -> Field | None:
+def field_of(model: Classifier, layer: str, progress: Watch | None = None) -> Field | None:
     """The receptive field of one layer; measured once, as long as the network and its parts are what they were."""
     known = _known.setdefault(model.module, {})
     key = (layer, model.preprocessing.size, repr(model.module))
     if key not in known:
-        known[key] = fields(model, layers=(layer,)).get(layer)
+        known[key] = fields(model, progress, (layer,)).get(layer)
     return known[key]
 
 

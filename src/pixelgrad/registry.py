@@ -1,4 +1,4 @@
-"""One list of what there is: techniques, objectives and sources of models.
+"""One list of what there is: techniques, objectives, sources of models and kinds of data sets.
 
 A file registers its class or function with `@technique`, `@objective` or `@model`. Command line, page,
 documentation and tests read the list from here, and the settings of each entry with it:
@@ -27,6 +27,8 @@ from typing import Any, Literal, TypeVar, dataclass_transform
 from .errors import NotFound, SettingError
 
 VERBS = ("show", "follow", "find", "measure")
+# what a setting of that name is the name of, in every technique
+ROLES = {"target": "class", "layer": "layer", "objective": "objective"}
 
 C = TypeVar("C", bound=type[Any])
 F = TypeVar("F", bound=Callable[..., Any])
@@ -36,6 +38,7 @@ _surveys: dict[str, type[Any]] = {}
 _objectives: dict[str, type[Any]] = {}
 _settings: dict[type[Any], tuple[Setting, ...]] = {}
 _sources: dict[str, Source] = {}
+_datasets: dict[str, Kind] = {}
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Setting:
     unit: str
     choices: tuple[str, ...]
     many: bool = False  # whether it may be a tuple, one value for each picture
+    role: str = ""  # what it names: class, layer, objective, picture, folder, file or model
 
     def check(self, value: Any) -> None:
         """Raise SettingError unless `value` is of the kind and in the range that were declared."""
@@ -95,6 +99,16 @@ class Source:
     load: Callable[[str, Any], Any]
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data set: `open(path)` makes one of what is there, or gives None where it is of another kind."""
+
+    name: str
+    summary: str
+    last: bool
+    open: Callable[[Any], Any]
+
+
 def setting(
     default: Any,
     *,
@@ -102,9 +116,10 @@ def setting(
     lo: float | None = None,
     hi: float | None = None,
     unit: str = "",
+    role: str = "",
 ) -> Any:
-    """Declare a setting: the one place for its default, range, unit and explanation."""
-    about = {"help": help, "lo": lo, "hi": hi, "unit": unit}
+    """Declare a setting: the one place for its default, range, unit, explanation, and what it names (see ROLES)."""
+    about = {"help": help, "lo": lo, "hi": hi, "unit": unit, "role": role}
     return dataclasses.field(default=default, metadata={"setting": about})
 
 
@@ -123,6 +138,7 @@ def _declared(cls: type[Any]) -> Iterator[Setting]:
             about = field.metadata["setting"]
             text = hints[field.name] is str
             many = any(typing.get_origin(o) is tuple for o in typing.get_args(hints[field.name]))
+            about = {**about, "role": about["role"] or ROLES.get(field.name, "")}
             yield Setting(field.name, kind, text, field.default, choices=choices, many=many, **about)
 
 
@@ -186,10 +202,22 @@ def model_family(names: Callable[[], list[str]], prefix: str = "") -> Callable[[
     return register
 
 
+def dataset(*, last: bool = False) -> Callable[[F], F]:
+    """Register `open(path) -> Data`, which gives None where the path holds data of another kind. last: it takes what no
+    other does."""
+
+    def register(open_it: F) -> F:
+        summary = (open_it.__doc__ or "").strip().partition("\n")[0]
+        _datasets[open_it.__name__] = Kind(open_it.__name__, summary, last, open_it)
+        return open_it
+
+    return register
+
+
 @functools.cache
 def discover() -> None:
-    """Import every file in the folders of techniques, objectives and models, once."""
-    for folder in ("objectives", "models", *VERBS):
+    """Import every file in the folders of techniques, objectives, models and data sets, once."""
+    for folder in ("objectives", "models", "datasets", *VERBS):
         name = f"{__package__}.{folder}"
         if importlib.util.find_spec(name) is None:
             continue
@@ -221,6 +249,12 @@ def sources() -> list[Source]:
     """All sources of models; those whose names need a prefix last."""
     discover()
     return sorted(_sources.values(), key=lambda s: (s.prefix, s.name))
+
+
+def kinds_of_data() -> list[Kind]:
+    """All kinds of data sets, those that take the rest last."""
+    discover()
+    return sorted(_datasets.values(), key=lambda kind: (kind.last, kind.name))
 
 
 def make(name: str, **values: Any) -> Any:

@@ -128,6 +128,14 @@ def rectifier(node: Any) -> str:
     return {"Hard": "ReLU6" if top == 6 else "hardtanh", "Thre": "threshold", "Clam": "clamp"}[name[:4]]
 
 
+def bounded(node: Any) -> bool:
+    """Whether a node holds its output below a bound, as ReLU6 does; what only copies is what it copies."""
+    while node is not None and node.name().startswith("Clone"):
+        node = node.next_functions[0][0]
+    tops = (getattr(node, name, None) for name in ("_saved_max_val", "_saved_max"))
+    return any(top is not None and (isinstance(top, Tensor) or top < math.inf) for top in tops)
+
+
 def _positive(into: Gradients, out: Gradients) -> Any:
     r = out[0]
     return None if r is None or into[0] is None else (r.clamp(min=0), *into[1:])

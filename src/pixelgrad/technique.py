@@ -27,7 +27,7 @@ class Technique(Declared):
     one_by_one: ClassVar[bool] = False  # whether each picture becomes a file of its own
     needs_pixels: ClassVar[bool] = True  # whether it does nothing without a picture
     low_counts: ClassVar[bool] = False  # whether the low values of its maps are what counts
-    extra: ClassVar[tuple[str, str] | None] = None  # a module that it needs, and pixelgrad's extra that brings it
+    extra: ClassVar[tuple[str, str] | None] = None  # a module that it needs, and the extra that brings it
 
     @property
     def own_size(self) -> bool:

@@ -14,7 +14,7 @@ from importlib.metadata import version
 import typer
 
 from ..errors import PixelgradError
-from . import compare, look, make, tour
+from . import compare, look, make, report, studio, survey, tour
 from .console import err, say
 
 
@@ -30,8 +30,11 @@ def app() -> typer.Typer:
     main_app.callback()(_options)
     look.add(main_app)
     make.add(main_app)
+    survey.add(main_app)
+    report.add(main_app)
     compare.add(main_app)
     tour.add(main_app)
+    studio.add(main_app)
     return main_app
 
 

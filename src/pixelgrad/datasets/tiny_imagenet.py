@@ -19,7 +19,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from pixelgrad.data import Files
 from pixelgrad.errors import DataError
+from pixelgrad.registry import dataset
 
 SIZE = 64
 
@@ -86,6 +88,24 @@ class TinyImageNet:
                 raise DataError(f"{str(folder / 'val_annotations.txt')!r} has none of {wnid!r}")
         _complete(folder / "images", (row[0] for row in rows))
         return [_picture(folder / "images", r[0], label[r[1]], r[2:]) for r in rows]
+
+
+@dataset()
+def tiny_imagenet(path: Path) -> Files | None:
+    """TinyImageNet: its folder `train` or `val`, with the names of its classes"""
+    if (path / "wnids.txt").is_file() and (path / "val" / "val_annotations.txt").is_file():
+        raise DataError(
+            f"{path} is TinyImageNet; give one of its folders: {path / 'val'} or {path / 'train'}"
+        )
+    root = path.resolve().parent
+    annotated = path.name == "val" and (path / "val_annotations.txt").is_file()
+    if not (root / "wnids.txt").is_file() or not (annotated or path.name == "train"):
+        return None
+    data = TinyImageNet(root)
+    pictures = data.val() if annotated else data.train()
+    folder = root / path.name
+    labels = {p.path.relative_to(folder).as_posix(): p.label for p in pictures}
+    return Files(path, labels, labels, data.names)
 
 
 def load(pictures: Sequence[Picture], progress: Callable[[int], object] | None = None) -> Tensor:

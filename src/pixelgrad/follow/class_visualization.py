@@ -68,12 +68,8 @@ class ClassVisualization(Technique):
         role="folder",
     )
     seed: int = setting(0, lo=0, hi=2**63 - 1, help="of the noise; the same seed gives the same picture")
-    judge: str | None = setting(
-        None, help="a second network: does it see the class as well?", role="model"
-    )
-    judge_weights: str | None = setting(
-        None, help="file with weights of your own for the judge", role="file"
-    )
+    judge: str | None = setting(None, help="a second network: does it see the class as well?", role="model")
+    judge_weights: str | None = setting(None, help="file with weights of your own for the judge", role="file")
 
     def __post_init__(self) -> None:
         super().__post_init__()

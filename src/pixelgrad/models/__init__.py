@@ -24,7 +24,7 @@ def load(
     """
     if str(device).startswith("meta"):
         raise ModelError("device meta holds no numbers; say cpu, cuda or mps")
-    source = _source(name)
+    source = source_of(name)
     model: Classifier = source.load(name, None if weights is None else Path(weights))
     model.weights = None if weights is None else os.fspath(weights)
     model.module.eval().requires_grad_(False)
@@ -37,7 +37,8 @@ def load(
     return model
 
 
-def _source(name: str) -> Source:
+def source_of(name: str) -> Source:
+    """Where the classifier of that name comes from. Raises NotFound."""
     for source in sources():
         if name.startswith(source.prefix) and name in source.names():
             return source

@@ -1,0 +1,1 @@
+"""What does the shards of a survey: this machine, or a cluster."""

@@ -1,0 +1,112 @@
+"""What there is, as the page is told: techniques with their settings, and the names of classes, from the registry."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from .. import unit_table
+from ..errors import nearest
+from ..images import SAMPLES
+from ..methods import METHOD, comparable
+from ..registry import Setting, techniques
+from ..technique import Technique
+
+HIDDEN = ("file", "folder")  # of the server's disk: nobody names those from outside
+MOST = 20  # names of classes in an answer
+
+
+def all_techniques(models: Sequence[str]) -> list[dict[str, Any]]:
+    """Every technique, with what a form needs. models: those that can be asked for."""
+    measurable = [f"show/{name}" for name in comparable()]
+    return [
+        {
+            "name": name,
+            "verb": name.split("/")[0],
+            "title": name.split("/")[1].replace("-", " ").capitalize(),
+            "summary": inspect.cleandoc(technique.__doc__ or ""),
+            "exact": inspect.cleandoc(sys.modules[technique.__module__].__doc__ or ""),
+            "needs_pixels": technique.needs_pixels,
+            "follows": follows(name),
+            "measurable": name in measurable,
+            "available": available(technique) or True,
+            "settings": [_setting(s, models) for s in offered(technique)],
+            "presets": [c for s in technique.settings() if s.name == "preset" for c in s.choices],
+        }
+        for name, technique in techniques().items()
+    ]
+
+
+def follows(name: str) -> bool:
+    """Whether it is a technique that follows a gradient, with pictures along the way."""
+    return name.startswith("follow/")
+
+
+def offered(technique: type[Technique]) -> list[Setting]:
+    """The settings that a visitor may change."""
+    return [s for s in technique.settings() if s.role not in HIDDEN]
+
+
+def available(technique: type[Technique]) -> str:
+    """Why a technique cannot be used here; empty where it can."""
+    if technique.extra is None or find_spec(technique.extra[0]):
+        return ""
+    extra = technique.extra[1]
+    return f"needs the {extra} extra: pip install 'pixelgrad[{extra}]'"
+
+
+def _setting(s: Setting, models: Sequence[str]) -> dict[str, Any]:
+    choices = list(s.choices)
+    if s.role == "model":
+        choices = list(models)
+    elif s.role == "picture":
+        choices = [f"sample:{name}" for name in SAMPLES]
+    elif s.help == METHOD:
+        choices = comparable()
+    kind = "choice" if choices else "text" if s.kind is str else s.kind.__name__
+    return {
+        "name": s.name,
+        "kind": kind,
+        "default": s.default,
+        "help": s.help,
+        "lo": s.lo,
+        "hi": s.hi,
+        "unit": s.unit,
+        "choices": choices,
+        "many": s.many,
+        "role": s.role or None,
+    }
+
+
+def units(folder: Path) -> list[dict[str, Any]]:
+    """The layers of a report about units, and the pages and patches of their channels. Raises DataError."""
+    found = []
+    for layer in unit_table.read(folder)["layers"]:
+        name = unit_table.folder_of(layer["layer"])
+        at = f"/units/{quote(name)}"
+        channels = [
+            {"index": c, "url": f"{at}/{c}.html", "patches": f"{at}/{c}-patches.png"}
+            for c in (unit["channel"] for unit in layer["units"])
+            if (folder / name / f"{c}.html").is_file()
+        ]
+        found.append({"layer": layer["layer"], "channels": channels})
+    return found
+
+
+def labels(names: Sequence[str], query: str) -> list[dict[str, Any]]:
+    """The classes that a few typed letters or an index may mean, the nearest first; the first ones where nothing is
+    typed."""
+    wanted = query.strip().casefold()
+    folded = [name.casefold() for name in names]
+    found = [i for i in range(len(names)) if str(i) == wanted]
+    found += [i for i, name in enumerate(folded) if name.startswith(wanted)]
+    found += [i for i, name in enumerate(folded) if f" {wanted}" in name or f"-{wanted}" in name]
+    found += [i for i, name in enumerate(folded) if wanted in name]
+    if not found:
+        found = [names.index(name) for name in nearest(wanted, names, MOST)]
+    return [{"index": i, "label": names[i]} for i in list(dict.fromkeys(found))[:MOST]]
