@@ -137,5 +137,5 @@ def test_command_with_pictures_is_the_same_picture(done, here):
 
 def test_command_on_a_network_without_any(fails, monkeypatch):
     module = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, 4))
-    monkeypatch.setattr("pixelgrad.recipe.load", lambda *_: pg.Classifier(module, size=4, name="mlp"))
+    monkeypatch.setattr("pixelgrad.cli.make.load", lambda *_: pg.Classifier(module, size=4, name="mlp"))
     assert fails("show", "filters").startswith("error: mlp has no convolution")

@@ -148,7 +148,7 @@ def test_progress_grows_with_the_points(small, pixels, at_most_8):
 
 
 def test_bad_input(small, pixels):
-    with pytest.raises(SettingError, match="steps is at least 2; got 0"):
+    with pytest.raises(SettingError, match="steps is from 2 to 4096; got 0"):
         IntegratedGradients(steps=0)
     with pytest.raises(NotFound, match=r"no class .9"):
         IntegratedGradients(target=9).run(small, pixels)

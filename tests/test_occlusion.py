@@ -121,7 +121,7 @@ def test_bad_input(small, pixels):
         Occlusion(size=0)
     with pytest.raises(SettingError, match="stride is at least 1 px; got 0"):
         Occlusion(stride=0)
-    with pytest.raises(SettingError, match="stride is at most the size, 3 px.*; got 4"):
+    with pytest.raises(SettingError, match=r"stride is at most the size, 3 px.*; got 4"):
         pg.make("show/occlusion", size=3, stride=4).run(small, pixels)
     assert pg.make("show/occlusion", size=1).run(small, pixels).pixels.isfinite().all()
     with pytest.raises(SettingError, match="size is at most that of the picture, 16 px; got 17"):

@@ -247,7 +247,7 @@ def test_compare_and_layers(visit, picture, tmp_path):
     page.get_by_role("button", name="Compare", exact=True).click()
     for box in page.get_by_role("checkbox").all():
         box.uncheck()
-    for name in ("Saliency", "Grad cam"):
+    for name in ("Saliency", "Grad-CAM"):
         page.get_by_label(name, exact=True).check()
     page.get_by_role("button", name="Run", exact=True).click()
     api.expect(page.locator(".panel")).to_have_count(3)
@@ -286,7 +286,7 @@ def test_on_a_telephone_in_both_themes_and_languages(visit, tmp_path, scheme):
 def test_what_is_wrong_is_said_at_its_field_and_a_bad_file_under_the_picture(visit, tmp_path):
     one = visit()
     page = one.open()
-    page.get_by_role("button", name="Smoothgrad").click()
+    page.get_by_role("button", name="SmoothGrad").click()
     one.finished()
     page.locator("details.more summary").first.click()
     page.get_by_label("samples", exact=True).fill("0")
@@ -310,7 +310,7 @@ def test_a_lost_connection_is_said_and_found_again(visit):
     one = visit()
     page = one.open()
     one.context.set_offline(True)
-    page.get_by_role("button", name="Grad cam").click()
+    page.get_by_role("button", name="Grad-CAM").click()
     api.expect(page.get_by_text("Connection lost, trying again…")).to_be_visible()
     one.context.set_offline(False)
     api.expect(page.locator("#banner")).to_be_hidden()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from typing import Any, ClassVar
 
 from . import objective_text
@@ -27,6 +29,11 @@ class Declared:
                 raise SettingError(f"objective is one like Logit('tabby'); got {value!r}")
             object.__setattr__(self, s.name, value)
             s.check(value)
+
+    @classmethod
+    def title(cls) -> str:
+        """What it is called in the field: the words that its file's docstring begins with."""
+        return re.split(r" \(|:", sys.modules[cls.__module__].__doc__ or "", maxsplit=1)[0]
 
     @classmethod
     def settings(cls) -> tuple[Setting, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from .classifier import Guess
+from .technique import Technique
 
 STYLE = """
 :root { color-scheme: light; --ink: #1e1e22; --faint: #6e6e76; --line: #e4e4e8; --warm: #b8352a; }
@@ -39,7 +40,7 @@ class Stop(NamedTuple):
     """One technique of the tour; `problem` where it could not be done; `card`: how far to trust it, as HTML."""
 
     name: str
-    technique: type
+    technique: type[Technique]
     file: str
     command: str
     problem: str
@@ -77,7 +78,7 @@ def page(image: str, model: str, guesses: Sequence[Guess], stops: Sequence[Stop]
 def _stop(stop: Stop) -> str:
     about = inspect.cleandoc(stop.technique.__doc__ or "")
     exact = inspect.cleandoc(sys.modules[stop.technique.__module__].__doc__ or "")
-    title = stop.name.split("/")[1].replace("-", " ").capitalize()
+    title = stop.technique.title()
     result = (
         f'<p class="problem">{html.escape(stop.problem)}</p>'
         if stop.problem

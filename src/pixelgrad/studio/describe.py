@@ -28,7 +28,7 @@ def all_techniques(models: Sequence[str]) -> list[dict[str, Any]]:
         {
             "name": name,
             "verb": name.split("/")[0],
-            "title": name.split("/")[1].replace("-", " ").capitalize(),
+            "title": technique.title(),
             "summary": inspect.cleandoc(technique.__doc__ or ""),
             "exact": inspect.cleandoc(sys.modules[technique.__module__].__doc__ or ""),
             "needs_pixels": technique.needs_pixels,
