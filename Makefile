@@ -6,18 +6,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check clean
+.PHONY: demo test check browser clean
 
 demo: $(VENV)/installed
 	$(BIN)/pixelgrad tour
 
-test: check
+test: check browser
 	$(BIN)/python -m pytest
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# the studio's page is tested in a real browser; where none can be had those tests are skipped, and say so
+browser:
+	@command -v chromium chromium-browser google-chrome >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && echo "installing chromium for the tests of the studio's page" && apt-get install -y -qq chromium >/dev/null 2>&1; } \
+	  || echo "no Chromium: the tests of the studio's page will be skipped (Debian: apt-get install chromium)"
 
 # the marker files are younger than pyproject.toml once its dependencies are there
 $(VENV)/installed: pyproject.toml

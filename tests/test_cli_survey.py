@@ -29,7 +29,7 @@ OPTIONS = ("--out", "run", "--model", "tinynet", "--workers", "1")
 @pytest.fixture(autouse=True)
 def counting(monkeypatch):
     """The tests' survey is one of the registry's."""
-    registry.discover()
+    registry.surveys()
     monkeypatch.setitem(registry._surveys, Counting.name, Counting)
 
 
@@ -165,7 +165,7 @@ MAIN = """
 import importlib, sys
 from pixelgrad import cli, registry
 from tests.counting import Counting
-registry.discover()
+registry.surveys()
 registry._surveys[Counting.name] = Counting
 importlib.import_module("pixelgrad.run_over").SMALL = 2
 cli.main()

@@ -131,10 +131,16 @@ def test_no_class_is_one_clear_error(model, tmp_path):
     data = InMemory(8, 8)
     whole = Confusions().part(model, data.batches(model, [4]))
     with pytest.raises(
-        DataError, match="of no picture of memory a class of rounded is known; confusions need"
+        DataError, match="of no picture of memory that can be read a class of rounded is known"
     ):
         Confusions().finish(model, data, whole, tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_no_class_is_said_before_the_work(model, tmp_path):
+    with pytest.raises(DataError, match="find/confusions needs folders by class"):
+        pg.run_over(Confusions(), model, InMemory(8, 8), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_mistake_at_all(model, data, tmp_path):

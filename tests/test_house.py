@@ -46,7 +46,8 @@ LAYERS = (
     ("studio.api_jobs", "studio.api_offers", "studio.api_page", "studio.api_pictures"),
     ("studio.app",),
     ("studio.serve",),
-    ("cli.console", "cs231n.pretrained_cnn", "unit_pages"),
+    ("cli.console", "cs231n.pretrained_cnn", "unit_html"),
+    ("unit_pages",),
     ("cli.*", "cs231n.*"),
     ("cli",),
 )

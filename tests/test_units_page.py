@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 import pixelgrad as pg
-from pixelgrad import unit_pages, unit_table
+from pixelgrad import unit_html, unit_pages, unit_table
 from pixelgrad.datasets import open_data
 from pixelgrad.errors import Cancelled, DataError
 from pixelgrad.find.patches import Patches
@@ -132,7 +132,7 @@ def test_histogram_has_a_bar_for_each_bin(folder, model, data):
     bars = re.findall(r"<rect [^>]*><title>(\d+) pictures", text)
     assert [int(n) for n in bars] == [n for _, n in sorted((int(i), n) for i, n in unit["histogram"].items())]
     assert sum(map(int, bars)) == 20
-    drawn = unit_pages._histogram({str(SIDE): 3, str(SIDE + 41): 1, str(SIDE - 1): 1})
+    drawn = unit_html._histogram({str(SIDE): 3, str(SIDE + 41): 1, str(SIDE - 1): 1})
     assert ">0</text>" in drawn
     assert ">1</text>" in drawn
 

@@ -16,8 +16,6 @@ from typing import Any
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms import functional as F
 
 from .errors import ModelError
 
@@ -41,9 +39,11 @@ class Preprocessing:
 
     def __call__(self, image: Image.Image) -> Tensor:
         """Pixels (1, 3, height, width) in [0, 1] of an RGB image."""
+        from torchvision.transforms import functional as F  # takes a second, so only when it is wanted
+
         if self.resize is not None:
             side = list(self.resize) if isinstance(self.resize, tuple) else [self.resize]
-            mode = InterpolationMode(self.interpolation)
+            mode = F.InterpolationMode(self.interpolation)
             image = F.resize(image, side, mode, antialias=self.antialias)
         if self.size is not None:
             image = F.center_crop(image, list(self.size))
@@ -53,9 +53,11 @@ class Preprocessing:
     def differentiable(self, pixels: Tensor) -> Tensor:
         """Nearly the same for pixels (n, 3, h, w) of photographs, with a gradient: Pillow rounds between its passes,
         and this does not."""
+        from torchvision.transforms import functional as F
+
         if self.resize is not None:
             side = list(self.resize) if isinstance(self.resize, tuple) else [self.resize]
-            mode = InterpolationMode(self.interpolation)
+            mode = F.InterpolationMode(self.interpolation)
             pixels = F.resize(pixels, side, mode, antialias=self.antialias)
         return pixels if self.size is None else F.center_crop(pixels, list(self.size))
 

@@ -21,7 +21,6 @@ from typing import Literal
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms import functional as F
 
 from .ascent import Constraint
 from .canvases import Canvas, FourierCanvas, MacoCanvas, PixelCanvas, magnitudes, noise
@@ -121,6 +120,8 @@ PRESETS = {
 
 def crops(photographs: Iterable[Image.Image], like: Tensor) -> Tensor:
     """Pixels (10 for each photograph, 3, h, w): its corners and centre, and those of its mirror image."""
+    from torchvision.transforms import functional as F  # takes a second, so only when it is wanted
+
     size = list(like.shape[-2:])
     found = []
     for photo in photographs:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
-import importlib.util
 import math
 import pkgutil
 import types
@@ -215,12 +214,10 @@ def dataset(*, last: bool = False) -> Callable[[F], F]:
 
 
 @functools.cache
-def discover() -> None:
-    """Import every file in the folders of techniques, objectives, models and data sets, once."""
-    for folder in ("objectives", "models", "datasets", *VERBS):
+def discover(*folders: str) -> None:
+    """Import every file in these folders, once. Only what is asked for: models bring all of torchvision along."""
+    for folder in folders:
         name = f"{__package__}.{folder}"
-        if importlib.util.find_spec(name) is None:
-            continue
         package = importlib.import_module(name)
         for found in pkgutil.iter_modules(package.__path__):
             importlib.import_module(f"{name}.{found.name}")
@@ -228,32 +225,32 @@ def discover() -> None:
 
 def techniques() -> dict[str, type[Any]]:
     """All techniques by name, in the order of the verbs."""
-    discover()
+    discover(*VERBS)
     order = {verb: i for i, verb in enumerate(VERBS)}
     return dict(sorted(_techniques.items(), key=lambda item: (order.get(item[0].split("/")[0], 9), item[0])))
 
 
 def surveys() -> dict[str, type[Any]]:
     """All surveys by name."""
-    discover()
+    discover(*VERBS)
     return dict(sorted(_surveys.items()))
 
 
 def objectives() -> dict[str, type[Any]]:
     """All objectives by class name."""
-    discover()
+    discover("objectives")
     return dict(sorted(_objectives.items()))
 
 
 def sources() -> list[Source]:
     """All sources of models; those whose names need a prefix last."""
-    discover()
+    discover("models")
     return sorted(_sources.values(), key=lambda s: (s.prefix, s.name))
 
 
 def kinds_of_data() -> list[Kind]:
     """All kinds of data sets, those that take the rest last."""
-    discover()
+    discover("datasets")
     return sorted(_datasets.values(), key=lambda kind: (kind.last, kind.name))
 
 

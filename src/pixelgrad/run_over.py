@@ -24,7 +24,7 @@ from .engines.ray import Ray
 from .errors import Cancelled, DataError, EngineError, ModelError, NotFound, SettingError
 from .gradient import Progress, Step
 from .labels import index_of
-from .models.imagenet import LABELS
+from .models.imagenet import labels
 from .parts import Parts, identity, key_of, table
 from .registry import sources
 from .survey import Survey
@@ -71,6 +71,12 @@ def run_over(
         )
     data = open_data(data) if isinstance(data, (str, os.PathLike)) else data
     survey, folder, n = survey.prepare(model), Path(out), len(data)
+    labels = tuple(places(data.classes or (), model))
+    if survey.needs_labels and max(labels, default=-1) < 0:
+        raise DataError(
+            f"of no picture of {data.root} a class of {model.name} is known; {survey.name} needs folders by class, "
+            "or a list with classes"
+        )
     shard = min(max(SMALL, -(-n // MANY)), LARGE)
     about = identity(survey, model, data, shard)
     parts = Parts(folder, about, -(-n // shard))
@@ -78,7 +84,6 @@ def run_over(
     if missing:
         if not isinstance(chosen, Local) or chosen.workers > 1:
             _can_be_loaded(model)
-        labels = tuple(places(data.classes or (), model))
         job = Job(
             survey=survey,
             data=data,
@@ -129,7 +134,7 @@ def places(classes: Sequence[str], model: Classifier) -> list[int]:
 
 
 def _place(name: str, model: Classifier) -> int:
-    if model.labels == LABELS and re.fullmatch(r"n\d{8}", name):
+    if model.labels == labels() and re.fullmatch(r"n\d{8}", name):
         return _wordnet().get(name, -1)
     for text in (name, name.partition(",")[0]):  # ImageNet's full names: tench, Tinca tinca
         try:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import ClassVar, NamedTuple, Self
 
 from torch import Tensor
 
@@ -36,6 +36,8 @@ class Batch(NamedTuple):
 class Survey(Declared):
     """A frozen set of settings. A subclass declares them with `setting()`, is registered by `@survey`, and writes
     `part`, `merge` and `finish`."""
+
+    needs_labels: ClassVar[bool] = False  # whether it says nothing of pictures whose class is not known
 
     def prepare(self, model: Classifier) -> Self:
         """The same with what the network decides filled in (default layers by their names), so that runs can be

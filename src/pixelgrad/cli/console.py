@@ -108,7 +108,8 @@ def option(s: Setting) -> Any:
         kind = list[kind]
     about = s.help if s.default is None else f"{s.help} [dim](default: {s.default} {s.unit})[/]"
     limits: dict[str, Any] = {"min": s.lo, "max": s.hi} if s.kind in (int, float) else {}
-    return Annotated[kind | None, typer.Option(help=about, **limits)]
+    letter = [f"-{s.name}"] if len(s.name) == 1 else []
+    return Annotated[kind | None, typer.Option(*letter, help=about, **limits)]
 
 
 def given(values: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import io
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from PIL import Image
@@ -41,6 +42,8 @@ TOP = ("scores", "ids", "classes")  # classes: predicted and true
 @survey
 class Confusions(Survey):
     """The mistakes that a network is most sure of: what it saw, and what it should have seen."""
+
+    needs_labels: ClassVar[bool] = True
 
     k: int = setting(20, lo=1, hi=10_000, help="how many mistakes")
 
@@ -74,10 +77,7 @@ class Confusions(Survey):
         """`confusions.csv`, and a sheet of the first of them."""
         total, known, right = whole["counts"].tolist()
         if not known:
-            raise DataError(
-                f"of no picture of {data.root} a class of {model.name} is known; confusions need folders by class, or "
-                "a list with classes"
-            )
+            raise DataError(f"of no picture of {data.root} that can be read a class of {model.name} is known")
         rows = io.StringIO()
         lines = csv.writer(rows, lineterminator="\n")
         lines.writerow(COLUMNS)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..classifier import Classifier
 from ..registry import model
-from .imagenet import LABELS
+from .imagenet import labels
 from .weights import State, check_sha256, fill, read
 
 SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
@@ -65,7 +65,7 @@ def efficientnet_lite0(name: str, weights: Path | None) -> Classifier:
         size=224,
         resize=256,  # 224 / 0.875
         interpolation="bicubic",
-        labels=LABELS,
+        labels=labels(),
         name=name,
     )
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from torchvision.models import ResNet18_Weights
+from functools import cache
 
-LABELS: tuple[str, ...] = tuple(ResNet18_Weights.DEFAULT.meta["categories"])
+
+@cache
+def labels() -> tuple[str, ...]:
+    """The names, in the order of the logits."""
+    from torchvision.models import ResNet18_Weights  # takes a second, so only when they are wanted
+
+    return tuple(ResNet18_Weights.DEFAULT.meta["categories"])

@@ -13,7 +13,7 @@ import torch
 from ..classifier import Classifier
 from ..errors import ModelError
 from ..registry import model_family
-from .imagenet import LABELS
+from .imagenet import labels
 from .weights import difference, fill, read
 
 PREFIX = "timm/"
@@ -52,7 +52,7 @@ def timm(name: str, weights: Path | None) -> Classifier:
         size=tuple(config["input_size"][1:]),
         resize=_resize(name, config),
         interpolation=config["interpolation"],
-        labels=LABELS if module.num_classes == len(LABELS) else None,
+        labels=labels() if module.num_classes == len(labels()) else None,
         name=name,
     )
 
