@@ -21,8 +21,9 @@ from .errors import DataError
 from .gradient import cuts
 from .survey import Batch
 
-# pictures of 224×224 in a block, more small ones but at most MOST: what a CPU's caches hold
-TOGETHER, ON_GPU, MOST = 8, 64, 64
+# pictures of 224×224 in a block, more small ones but at most MOST: what a CPU's caches hold beside another worker's.
+# On one thread 16 of tinynet's take 0.75 of the time that 64 do, 4 of EfficientNet-Lite0's 0.9 of what 8 do.
+TOGETHER, ON_GPU, MOST = 4, 64, 16
 
 
 class Block(NamedTuple):
@@ -99,5 +100,6 @@ def _even(batches: Iterable[Batch], device: torch.device) -> Iterator[Batch]:
 def _together(pixels: Tensor) -> int:
     """How many pictures of this size go through a network at once."""
     area = pixels.shape[2] * pixels.shape[3]
-    most = TOGETHER if pixels.device.type == "cpu" else ON_GPU
-    return max(1, min(MOST, most * 224**2 // area))
+    if pixels.device.type != "cpu":
+        return ON_GPU
+    return max(1, min(MOST, TOGETHER * 224**2 // area))
