@@ -165,7 +165,7 @@ def test_a_network_is_always_given_as_many_and_one_thread(model, data, survey, f
     finally:
         handle.remove()
         torch.set_num_threads(before)
-    assert seen == {(64, 1)}
+    assert seen == {(16, 1)}
 
 
 @pytest.mark.parametrize("seed", range(8))

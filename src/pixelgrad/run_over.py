@@ -69,6 +69,8 @@ def run_over(
         raise ModelError(
             f"{model.name} takes pictures as they are; over a data set it needs one size for all: size="
         )
+    if not isinstance(chosen, Local) or chosen.workers > 1:
+        _can_be_loaded(model)
     data = open_data(data) if isinstance(data, (str, os.PathLike)) else data
     survey, folder, n = survey.prepare(model), Path(out), len(data)
     labels = tuple(places(data.classes or (), model))
@@ -82,8 +84,6 @@ def run_over(
     parts = Parts(folder, about, -(-n // shard))
     missing = parts.missing()
     if missing:
-        if not isinstance(chosen, Local) or chosen.workers > 1:
-            _can_be_loaded(model)
         job = Job(
             survey=survey,
             data=data,
