@@ -14,9 +14,25 @@ import torch
 from torch import nn
 
 import pixelgrad as pg
+from pixelgrad.faster import Faster
 from tests.commands import cat, done, fails, here, random_squeezenet, run  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).parent.parent
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--as-loaded", action="store_true", help="run networks as they were loaded, in no faster form"
+    )
+
+
+@pytest.fixture(autouse=True)
+def as_loaded(request, monkeypatch):
+    """With --as-loaded, every result has to be the same without the faster form."""
+    if request.config.getoption("--as-loaded"):
+        if request.path.stem in ("test_faster", "test_fused"):
+            pytest.skip("about the faster form")
+        monkeypatch.setattr(Faster, "form", lambda self, *_, **__: self._module)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import pixelgrad as pg
-from pixelgrad.faster import Squares
+from pixelgrad.convolutions import Squares
 from pixelgrad.objectives.logit import Logit
 
 

@@ -98,11 +98,13 @@ class Classifier:
         """Logits (n, classes) of pixels (n, 3, h, w)."""
         return self.activations(pixels, (LOGITS,))[LOGITS]
 
-    def activations(self, pixels: Tensor, names: Iterable[str]) -> dict[str, Tensor]:
+    def activations(self, pixels: Tensor, names: Iterable[str], nodes: bool = True) -> dict[str, Tensor]:
         """The outputs of the named layers, with the graph that leads to them.
 
         `pixels` and `logits` are names too. Without `logits` the forward pass stops at the deepest layer asked
         for. A layer that runs several times is its first run; `name:2` is the second.
+        nodes: whether each step of the network is a node of the graph; without, only the gradient with respect to the
+        pixels may be asked for, and it comes sooner.
         """
         names = list(dict.fromkeys(names))
         wanted = [self.layer(n) for n in names if n not in (PIXELS, LOGITS)]
@@ -114,7 +116,7 @@ class Classifier:
         x = self.normalise(pixels)
         with self.borrowed():
             try:
-                form = self._faster.form(x, wanted)
+                form = self._faster.form(x, wanted, nodes)
                 with tapped(form, wanted, stop=not whole) as taps:
                     output = form(x)
             except Stop:

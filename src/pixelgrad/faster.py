@@ -1,66 +1,28 @@
 """The same network in a form that runs faster: what is fixed while weights are fixed is computed once.
 
     batch norm after a convolution     w ← w·γ/√(σ²+ε),  b ← (b − μ)·γ/√(σ²+ε) + β     (evaluation mode)
-    first convolution with stride s    the picture's s×s squares as channels, then stride 1
+    convolutions                       in the form that a CPU runs best (convolutions.py)
+    convolution and rectifier          as one node of the graph, where nobody looks at its nodes (fused.py)
 
-The sums are the same, in another order. On a CPU a gradient of EfficientNet-Lite0 takes 0.6 of the time, one of
-SqueezeNet 0.87. Weights that are not changed are shared with the network; a form that does not give the
-network's own logits is not used.
+The sums are the same, in another order. Weights that are not changed are shared with the network; a form that does not
+give the network's own logits is not used.
 """
 
 from __future__ import annotations
 
 import copy
-import math
-from collections import Counter, OrderedDict
-from collections.abc import Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-
-class Squares(nn.Module):
-    """A convolution with stride s and few channels as one with stride 1 on s² times as many: what a CPU does well.
-
-    The kernel k becomes ⌈k/s⌉, filled up with zeros.
-    """
-
-    def __init__(self, conv: Any) -> None:
-        super().__init__()
-        self.side = conv.stride[0]
-        self.kernel, self.padding = conv.kernel_size, conv.padding
-        more = [-k % self.side for k in self.kernel]
-        weight = F.pad(conv.weight.detach(), (0, more[1], 0, more[0]))
-        weight = F.pixel_unshuffle(weight, self.side).contiguous(memory_format=torch.channels_last)
-        self.weight = nn.Parameter(weight, requires_grad=False)
-        self.bias = conv.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        edges: list[int] = []
-        for side, kernel, pad in zip(x.shape[:1:-1], self.kernel[::-1], self.padding[::-1], strict=True):
-            out = (side + 2 * int(pad) - kernel) // self.side + 1
-            needed = self.side * (out - 1 + math.ceil(kernel / self.side))
-            edges += [int(pad), needed - side - int(pad)]
-        squares = F.pixel_unshuffle(F.pad(x, edges), self.side)
-        return F.conv2d(squares, self.weight, self.bias)
-
-    @staticmethod
-    def fits(conv: nn.Module) -> bool:
-        """Whether this form of a convolution is the faster one."""
-        return (
-            type(conv) is nn.Conv2d
-            and conv.in_channels <= 4
-            and conv.groups == 1
-            and conv.dilation == (1, 1)
-            and conv.padding_mode == "zeros"
-            and not isinstance(conv.padding, str)
-            and conv.stride[0] == conv.stride[1] > 1
-            and min(conv.kernel_size) > conv.stride[0]
-        )
+from .chains import conv_and_norm
+from .convolutions import PadsAsNeeded, Squares, pads_as_needed
+from .fused import fuse
 
 
 class Faster:
@@ -68,21 +30,28 @@ class Faster:
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._form: nn.Module | None = None
         self._parts: tuple[Any, ...] | None = None
-        self._weights: list[tuple[Tensor, Tensor]] = []  # what was folded, and a copy of it then
-        self._folded: frozenset[str] = frozenset()
-        self._agrees: dict[tuple[int, ...], bool] = {}
         self._usable = False
+        self._forget()
+
+    def _forget(self) -> None:
+        self._weights: dict[int, tuple[Tensor, Tensor]] = {}  # what was copied, and a copy of it then
+        self._form: nn.Module | None = None
+        self._folded: frozenset[str] = frozenset()
+        self._agrees: dict[tuple[int, ...], bool] = {}  # at which sizes the form gives what the module gives
+        self._fused: nn.Module | None = None
+        self._inside: frozenset[str] = frozenset()  # whose outputs do not exist in it
+        self._fused_agrees: dict[tuple[int, ...], bool] = {}
 
     def look(self) -> None:
         """Notice what has been done to the module, also where it leaves no trace but the numbers. To be called
         whenever somebody else may have had it."""
         parts = _parts(self._module)
         self._usable = parts is not None
-        same = parts == self._parts and all(torch.equal(now, then) for now, then in self._weights)
+        same = parts == self._parts and all(torch.equal(now, then) for now, then in self._weights.values())
         if self._usable and not same:
-            self._form, self._parts, self._weights, self._agrees = None, parts, [], {}
+            self._forget()
+            self._parts = parts
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -93,29 +62,38 @@ class Faster:
         finally:
             self._usable = usable
 
-    def form(self, x: Tensor, layers: Sequence[str]) -> nn.Module:
+    def form(self, x: Tensor, layers: Sequence[str], nodes: bool = True) -> nn.Module:
         """What to run in the module's place on x (n, 3, h, w), where the outputs of these layers are asked for: the
-        module itself where there is no faster form. The module is borrowed (see borrow.py)."""
+        module itself where there is no faster form. nodes: whether somebody looks at the nodes of the graph. The module
+        is borrowed (see borrow.py)."""
         if not self._usable or not len(x):
             return self._module
-        size = tuple(x.shape[2:])
-        if not self._agrees:
-            self._make(x)
-        if size not in self._agrees:
-            self._agrees[size] = self._form is not None and _agree(self._module, self._form, x)
-        folded = any(name.partition(":")[0] in self._folded for name in layers)
-        return self._form if self._form is not None and self._agrees[size] and not folded else self._module
+        names, size = {name.partition(":")[0] for name in layers}, tuple(x.shape[2:])
+        with torch.inference_mode(False), torch.no_grad():
+            if not self._agrees:
+                self._make(x)
+            if size not in self._agrees:
+                self._agrees[size] = self._form is not None and _agree(self._module, self._form, x)
+            form = self._form if self._form is not None and self._agrees[size] else self._module
+            if names & self._folded:
+                return self._module
+            if nodes:
+                return form
+            if not self._fused_agrees:
+                self._fuse(form, x)
+            if size not in self._fused_agrees:
+                first = not self._fused_agrees
+                self._fused_agrees[size] = self._fused is not None and _agree(form, self._fused, x, first)
+        fused = self._fused if self._fused_agrees[size] and not names & self._inside else None
+        return form if fused is None else fused
 
-    @torch.no_grad()
     def _make(self, x: Tensor) -> None:
         norms = any(isinstance(m, nn.BatchNorm2d) for m in self._module.modules())
-        pairs = dict(_conv_and_norm(self._module, x[:1])) if norms else {}
-        dense = [name for name, m in self._module.named_modules() if name and Squares.fits(m)]
-        if not pairs and not dense:
-            return
-        try:
-            form = copy.deepcopy(self._module, {id(t): t for t in _tensors(self._module)})
-        except Exception:  # a module that cannot be copied has no other form
+        pairs = dict(conv_and_norm(self._module, x[:1])) if norms else {}
+        named = [(name, m) for name, m in self._module.named_modules() if name]
+        others = [name for name, m in named if Squares.fits(m) or pads_as_needed(m)]
+        form = _copy(self._module) if pairs or others else None
+        if form is None:
             return
         for conv, norm in pairs.items():
             before: Any = form.get_submodule(conv)
@@ -123,50 +101,57 @@ class Faster:
             _set(form, conv, fuse_conv_bn_eval(before, after))
             # a norm that has its activation inside keeps that
             _set(form, norm, nn.Sequential(OrderedDict(after.named_children())))
-        for name in dense:
-            _set(form, name, Squares(form.get_submodule(name)))
+        for name in others:
+            old = form.get_submodule(name)
+            _set(form, name, Squares(old) if Squares.fits(old) else PadsAsNeeded(old))
         self._form, self._folded = form.requires_grad_(False), frozenset(pairs)
-        changed = [self._module.get_submodule(name) for name in (*pairs, *pairs.values(), *dense)]
-        self._weights = [(t, t.detach().clone()) for m in changed for t in _tensors(m)]
+        self._watch(self._module.get_submodule(name) for name in (*pairs, *pairs.values(), *others))
+
+    def _fuse(self, form: nn.Module, x: Tensor) -> None:
+        if (copied := _copy(form)) is not None:
+            convs, self._inside = fuse(copied, x[:1])
+            self._fused = copied if convs else None
+            self._watch(one.conv for one in convs)
+
+    def _watch(self, parts: Iterable[nn.Module]) -> None:
+        """Of the module's own tensors copies are used."""
+        own = {id(t) for t in _tensors(self._module)}
+        for t in (t for part in parts for t in _tensors(part) if id(t) in own):
+            self._weights[id(t)] = (t, t.detach().clone())
 
 
-def _conv_and_norm(module: nn.Module, x: Tensor) -> Iterator[tuple[str, str]]:
-    """The convolutions whose output a batch norm takes, with it; each runs once."""
-    names = {m: name for name, m in module.named_modules() if name}
-    runs: Counter[nn.Module] = Counter()
-    outputs: dict[int, tuple[nn.Module, Tensor]] = {}  # holds on to the tensors, so that no id is used again
-    pairs: list[tuple[nn.Module, nn.Module]] = []
-
-    def note(m: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        runs[m] += 1
-        if isinstance(m, nn.Conv2d):
-            outputs[id(output)] = (m, output)
-        elif inputs and id(inputs[0]) in outputs:
-            pairs.append((outputs[id(inputs[0])][0], m))
-
-    kinds = (nn.Conv2d, nn.BatchNorm2d)
-    handles = [m.register_forward_hook(note) for m in names if isinstance(m, kinds)]
-    try:
-        module(x)
-    finally:
-        for handle in handles:
-            handle.remove()
-    for conv, norm in pairs:
-        once = runs[conv] == runs[norm] == 1
-        if once and getattr(norm, "running_var", None) is not None:
-            yield names[conv], names[norm]
-
-
-@torch.no_grad()
-def _agree(module: nn.Module, fast: nn.Module, x: Tensor) -> bool:
-    """Whether both give the same for noise of this size, but for rounding."""
+def _agree(module: nn.Module, fast: nn.Module, x: Tensor, gradient: bool = False) -> bool:
+    """Whether both give the same for noise of this size, but for rounding; and the same gradient."""
     random = torch.Generator().manual_seed(0)
     noise = torch.randn(1, *x.shape[1:], generator=random).to(x)
-    own, other = module(noise), fast(noise)
-    if not isinstance(own, Tensor):
+    try:
+        own, other = _told(module, noise, gradient), _told(fast, noise, gradient)
+    except RuntimeError:  # what the network does with its own tensors may not be done with those of a form
         return False
-    off, size = (own - other).abs().max(), own.abs().max()
-    return bool(off <= 1000 * torch.finfo(own.dtype).eps * size)
+    return all(
+        (a - b).abs().max() <= 1000 * torch.finfo(a.dtype).eps * a.abs().max()
+        for a, b in zip(own, other, strict=True)
+    ) and bool(own)
+
+
+def _told(module: nn.Module, x: Tensor, gradient: bool) -> list[Tensor]:
+    """The logits, and the gradient of their sum; empty where a network gives something else."""
+    with torch.inference_mode(False), torch.set_grad_enabled(gradient):
+        x = x.clone().requires_grad_(gradient)
+        y = module(x)
+        if not isinstance(y, Tensor):
+            return []
+        if not gradient or not y.requires_grad:
+            return [y.detach()]
+        return [y.detach(), *torch.autograd.grad(y.sum(), x, materialize_grads=True)]
+
+
+def _copy(module: nn.Module) -> nn.Module | None:
+    """The module's parts anew, with the same tensors; None where it cannot be copied."""
+    try:
+        return copy.deepcopy(module, {id(t): t for t in _tensors(module)})
+    except Exception:
+        return None
 
 
 def _parts(module: nn.Module) -> tuple[Any, ...] | None:

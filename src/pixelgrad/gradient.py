@@ -111,9 +111,10 @@ def evaluate(
     def work(rows: slice) -> None:
         parts.append(_one(model, objective, pixels, rows, keep, rule))
 
-    for rows in cuts(pixels, chunk, work):
-        if progress is not None:
-            progress(Step(rows.stop, n))
+    with model.borrowed():  # once for all the parts
+        for rows in cuts(pixels, chunk, work):
+            if progress is not None:
+                progress(Step(rows.stop, n))
     if not parts:
         raise ModelError("no images: pixels are (0, 3, height, width)")
     if len(parts) == 1:
@@ -201,7 +202,7 @@ def _one(
     # also inside a caller's no_grad or inference_mode
     with torch.inference_mode(False), torch.enable_grad(), model.borrowed():
         x = pixels[rows].detach().clone().requires_grad_()
-        activations = model.activations(x, (*objective.needs, *keep))
+        activations = model.activations(x, (*objective.needs, *keep), nodes=rule is not None)
         score = _score(objective, activations)
         if not score.requires_grad:
             raise ModelError(f"{objective!r} has no gradient: {model.name} cuts the graph to the pixels")

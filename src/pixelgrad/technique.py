@@ -50,7 +50,8 @@ class Technique(Declared):
         """
         start = time.perf_counter()
         work = Work(progress, None if checkpoint is None else Path(checkpoint), frames)
-        result = self.apply(model, pixels, work)
+        with model.borrowed():  # once for the whole of it
+            result = self.apply(model, pixels, work)
         if not bool(result.pixels.isfinite().all() & result.score.isfinite().all()):
             raise ModelError(f"{model.name} gave numbers that are not finite (NaN or infinite) here")
         report = {**result.report, "seconds": time.perf_counter() - start}

@@ -1,0 +1,146 @@
+"""A convolution and the rectifier after it as one node of the graph.
+
+    y = min(max(w∗x + b, low), high)        ∂/∂x = wᵀ∗(R · [low < y < high])
+
+Autograd keeps what it needs of every step by itself. Here the rectifier works in place, its mask is read off the
+output, which is kept anyway, R is masked in place where nobody else has it, and at stride 1 wᵀ∗R is the convolution by
+the turned kernel, which a CPU does faster than what autograd takes. A max-pool that follows goes before the rectifier:
+the same maxima, a quarter of the places. The gradient is the same.
+
+Only for a gradient as a whole: where rules change how it passes a rectifier (rules.py), or somebody wants the gradient
+at a layer, the steps have to be there one by one.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .chains import Chain, chains
+from .convolutions import Call, PadsAsNeeded, Squares, call, plain
+
+Bounds = tuple[float, float]
+
+RELU: Bounds = (0.0, math.inf)
+_THRESHOLD, _HARDTANH = torch.ops.aten.threshold_backward, torch.ops.aten.hardtanh_backward
+
+
+def fuse(module: nn.Module, x: Tensor) -> tuple[list[Fused], frozenset[str]]:
+    """Put fused convolutions into a module, which is run on x for it. Returns them, and the names of the parts whose
+    outputs no longer exist."""
+    names = {m: name for name, m in module.named_modules() if name}
+    convs = {m for m in names if plain(m) or isinstance(m, (Squares, PadsAsNeeded))}
+    found = chains(module, x, convs) if convs else {}
+    fused = [Fused(conv, found.get(conv)) for conv in convs]
+    for one in fused:
+        _set(module, names[one.conv], one)
+    for part in {part for chain in found.values() for part in chain.parts}:
+        _set(module, names[part], Done(part))
+    return fused, frozenset(names[m] for chain in found.values() for m in chain.inside)
+
+
+class Fused(nn.Module):
+    """A convolution with the rectifier that follows it, if one does, and the max-pool after that."""
+
+    def __init__(self, conv: nn.Module, chain: Chain | None) -> None:
+        super().__init__()
+        self.conv = conv
+        self.parts = () if chain is None else chain.parts
+        self.bounds = _bounds(self.parts[0]) if self.parts else None
+        self.pool = self.parts[1] if len(self.parts) == 2 else None
+        self._turned: dict[int, Tensor] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = call(self.conv, x)
+        y: Tensor = _Pass.apply(made.x, made, self.bounds if self.pool is None else None, self)
+        if self.pool is not None and self.bounds is not None:
+            y = _rectified(self.pool(y), self.bounds)
+        y.parts, y.at_version = self.parts, y._version  # type: ignore[attr-defined]
+        return y
+
+    def turned(self, weight: Tensor, groups: int) -> Tensor:
+        """The kernel of the way back, (in, out, height, width), turned by half a turn."""
+        if id(weight) not in self._turned:
+            w = weight.detach().flip(2, 3)
+            w = w.transpose(0, 1) if groups == 1 else w
+            self._turned[id(weight)] = w.contiguous(memory_format=torch.channels_last)
+        return self._turned[id(weight)]
+
+
+class Done(nn.Module):
+    """A rectifier or max-pool where its input may be what has passed it already; it may be called elsewhere as well."""
+
+    def __init__(self, part: nn.Module) -> None:
+        super().__init__()
+        self.part = part
+
+    def forward(self, x: Tensor) -> Tensor:
+        same = getattr(x, "at_version", None) == x._version
+        if same and any(part is self.part for part in x.parts):  # type: ignore[attr-defined]
+            return x
+        return self.part(x) if isinstance(self.part, nn.MaxPool2d) else _rectified(x, _bounds(self.part))
+
+
+class _Pass(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, made: Call, bounds: Bounds | None, owner: Fused) -> Tensor:
+        y = made.output()
+        if bounds is not None:
+            _rectified(y, bounds, in_place=True)
+            ctx.save_for_backward(y)
+        # straight: R goes on to a node of this kind, and to nobody else
+        node = x.grad_fn
+        ctx.straight = node is not None and node.name() == "_PassBackward"
+        ctx.made, ctx.bounds, ctx.owner, ctx.shape = made[1:], bounds, owner, x.shape
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, r: Tensor) -> Any:
+        if ctx.bounds is not None:
+            (y,) = ctx.saved_tensors
+            r = _masked(r, y, ctx.bounds, in_place=getattr(r, "nobody_elses", False))
+        weight, _, stride, padding, groups = ctx.made
+        found: Tensor
+        if stride == (1, 1) and groups in (1, len(weight)):
+            edge = (weight.shape[2] - 1 - padding[0], weight.shape[3] - 1 - padding[1])
+            found = torch.conv2d(r, ctx.owner.turned(weight, groups), None, 1, edge, 1, groups)
+        else:
+            like = torch.empty(
+                ctx.shape, dtype=r.dtype, memory_format=torch.channels_last
+            )  # its shape counts
+            rest = ((1, 1), False, (0, 0), groups, (True, False, False))
+            found = torch.ops.aten.convolution_backward(r, like, weight, None, stride, padding, *rest)[0]
+        if ctx.straight:
+            found.nobody_elses = True  # type: ignore[attr-defined]
+        return found, None, None, None
+
+
+def _rectified(x: Tensor, bounds: Bounds, in_place: bool = False) -> Tensor:
+    if bounds == RELU:
+        return x.relu_() if in_place else x.relu()
+    return nn.functional.hardtanh(x, *bounds, inplace=in_place)
+
+
+def _masked(r: Tensor, y: Tensor, bounds: Bounds, in_place: bool) -> Tensor:
+    """R where y is between the bounds."""
+    made: Tensor
+    if bounds == RELU:
+        made = _THRESHOLD.grad_input(r, y, 0, grad_input=r) if in_place else _THRESHOLD(r, y, 0)
+    else:
+        made = _HARDTANH.grad_input(r, y, *bounds, grad_input=r) if in_place else _HARDTANH(r, y, *bounds)
+    return made
+
+
+def _bounds(rectifier: nn.Module) -> Bounds:
+    """Between which values a rectifier keeps what it gets."""
+    if type(rectifier) is nn.ReLU:
+        return RELU
+    return float(rectifier.min_val), float(rectifier.max_val)  # type: ignore[arg-type]
+
+
+def _set(module: nn.Module, name: str, part: nn.Module) -> None:
+    owner, _, last = name.rpartition(".")
+    setattr(module.get_submodule(owner), last, part)
