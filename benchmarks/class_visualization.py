@@ -1,24 +1,20 @@
 """Class visualizations of 16 classes: does the network itself see the class, and does another network?
 
-    python benchmarks/class_visualization.py --squeezenet WEIGHTS [--preset course:200 robust] [--out FOLDER]
+    python -m benchmarks.class_visualization --squeezenet WEIGHTS [--preset course:200 robust] [--out FOLDER]
 
 The pictures of each of the two networks are judged, as saved with 8 bits, by both. A preset may be given its number
-of steps. Also printed: the time of a step over that of two forward passes of the same network on the same batch.
+of steps.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
-import statistics
-import time
 from pathlib import Path
 
 import torch
 
 import pixelgrad as pg
-
-CLASSES = (1, 76, 78, 113, 130, 187, 281, 340, 366, 387, 404, 482, 504, 751, 817, 933)
+from benchmarks.speed.class_visualization import CLASSES
 
 
 def main() -> None:
@@ -53,17 +49,14 @@ def show(model, judge, weights, preset, options) -> None:
         judge_weights=weights,
         **settings,
     )
-    ticks = [time.perf_counter()]
-    found = technique.run(model, progress=lambda step: ticks.append(time.perf_counter()))
-    each = statistics.median(b - a for a, b in itertools.pairwise(ticks))
-    forward = statistics.median(timed(model, found.pixels) for _ in range(3))
+    found = technique.run(model)
     facts = found.report["images"]
     own = sum(f["predicted"] == f["class"] for f in facts)
     ranks = [f["judge_rank"] for f in facts]
     print(
         f"\n{model.name}, {preset}: itself says the class for {own} of {len(facts)}, "
         f"{judge} has it in its top 5 for {sum(r <= 5 for r in ranks)} and first for {ranks.count(1)}\n"
-        f"  {found.report['seconds']:.0f} s, {each:.2f} s a step, {each / (2 * forward):.2f} of two forward passes",
+        f"  {found.report['seconds']:.0f} s",
         flush=True,
     )
     for fact, rank in zip(facts, ranks, strict=True):
@@ -74,13 +67,6 @@ def show(model, judge, weights, preset, options) -> None:
     if options.out is not None:
         options.out.mkdir(parents=True, exist_ok=True)
         found.save(options.out / f"{model.name}-{preset.replace(':', '-')}.png")
-
-
-@torch.no_grad()
-def timed(model, pixels) -> float:
-    start = time.perf_counter()
-    model(pixels)
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """How fast a survey goes through a data set, against the network alone; and that its memory stays flat.
 
-    python benchmarks/find.py DATA [--pictures 5000] [--models tinynet,efficientnet_lite0] [--no-memory]
+    python -m benchmarks.find DATA [--pictures 5000] [--models tinynet,efficientnet_lite0] [--no-memory]
 
 DATA is a folder of pictures, such as TinyImageNet's `train`. Bare: the same network on tensors that are ready in
 memory, on all cores at once, the faster of two sizes of batch. Engine: pictures from disk, decoded and resized, through
@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from typing import Any
 import torch
 
 import pixelgrad as pg
+from benchmarks.setting import most
 from pixelgrad.batches import batches
 from pixelgrad.blocks import blocks, steady
 from pixelgrad.classifier import LOGITS
@@ -71,7 +71,7 @@ def main() -> None:
         speed(name, few(data, options.pictures))
     if not options.no_memory:
         for n in (1_000, min(50_000, len(data))):
-            command = [sys.executable, __file__, options.data, "--measure", str(n)]
+            command = [sys.executable, "-m", "benchmarks.find", options.data, "--measure", str(n)]
             found = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
             print(f"memory of find/patches of tinynet over {n:6,} pictures, one worker: {found} MiB")
 
@@ -128,7 +128,7 @@ def peak(data: Data, n: int) -> int:
     """The most memory of this process, in MiB, after find/patches over n pictures."""
     with tempfile.TemporaryDirectory() as folder:
         pg.run_over(pg.make("find/patches"), pg.load("tinynet"), few(data, n), folder)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    return round(most())
 
 
 def few(data: Any, n: int) -> Data:

@@ -1,6 +1,6 @@
 """Kill a survey at random moments, a worker or the one who leads it, and see that what comes out stays the same.
 
-    python benchmarks/kill.py DATA [--times 20] [--model tinynet] [--workers 2] [--seed 0]
+    python -m benchmarks.kill DATA [--times 20] [--model tinynet] [--workers 2] [--seed 0]
 
 Prints a hash of what find/patches found in each, and which of its parts were done before and not touched again.
 """

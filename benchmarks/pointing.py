@@ -1,6 +1,6 @@
 """The pointing game (Zhang 2016): does the highest pixel of an attribution map lie on the object?
 
-    python benchmarks/pointing.py DATA [--images 200] [--model efficientnet_lite0]
+    python -m benchmarks.pointing DATA [--images 200] [--model efficientnet_lite0]
 
 DATA is a folder of TinyImageNet. Its validation pictures, 64×64, are enlarged to the network's size, and those count
 that the network takes for what they are. A method has to beat pointing at the centre. "Small" are the objects whose box

@@ -12,13 +12,13 @@ import warnings
 
 import captum.attr
 import torch
-from tests.transposed import NETS, Net, made
 from torch import Tensor, nn
 
 import pixelgrad as pg
 from pixelgrad.gradient import evaluate
 from pixelgrad.rules import BackwardRule
 from pixelgrad.show.deconvnet import OneUnit
+from tests.transposed import NETS, Net, made
 
 CAPTUM = {"deconvnet": captum.attr.Deconvolution, "guided": captum.attr.GuidedBackprop}
 

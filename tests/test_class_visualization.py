@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, ImageSequence
+from torch import nn
 
 import pixelgrad as pg
 from pixelgrad import cli, images
+from pixelgrad.canvases import FourierCanvas
 from pixelgrad.errors import Cancelled, ImageError, ModelError, NotFound, OutputError, SettingError
+from pixelgrad.objectives.channel import Channel
 from pixelgrad.objectives.energy import Energy
 from pixelgrad.objectives.logit import Logit
 from pixelgrad.objectives.variation import Variation
@@ -79,6 +82,16 @@ def test_the_presets_are_those_that_were_published():
     assert (maco.steps, maco.noise) == (256, 0.08)
 
 
+def test_quick_is_lucid_with_few_steps_on_small_pictures():
+    quick = PRESETS["quick"]
+    assert replace(quick, steps=512, widest=None) == PRESETS["lucid"]
+    torch.manual_seed(0)
+    any_size = nn.Sequential(nn.Conv2d(3, 5, 3, 2), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    one_size = nn.Sequential(nn.AvgPool2d(8), nn.Flatten(), nn.Linear(3 * 28**2, 5))
+    for module, size, expected in ((any_size, 224, 128), (one_size, 224, 224), (any_size, 96, 96)):
+        assert quick.size(pg.Classifier(module.eval(), size=size)) == (expected, expected)
+
+
 def test_lucid_pads_by_12_moves_by_8_turns_and_moves_by_4():
     pad, first, turn, second, noise = PRESETS["lucid"].transform((224, 224), (224, 224)).parts
     assert (pad.width, first.less, turn.size, second.less, noise.deviation) == (12, 8, (228, 228), 4, 0)
@@ -98,7 +111,7 @@ def test_settings_replace_those_of_the_preset(small):
     found = technique._preset(224)
     expected = replace(PRESETS["course"], steps=7, l2=0.5, jitter=2, blur=0.0, variation=0.25)
     assert found == expected
-    assert found.objective((1,)) == Logit((1,)) - 0.5 * Energy(None, None) - 0.25 * Variation(2.0)
+    assert found.objective(Logit((1,))) == Logit((1,)) - 0.5 * Energy(None, None) - 0.25 * Variation(2.0)
     assert PRESETS["robust"].at(56).jitter == 12
 
 
@@ -163,9 +176,7 @@ def test_a_picture_of_another_size_is_judged_as_the_networks_users_see_it(small,
 
 
 def test_a_judge_says_rank_and_probability(small, monkeypatch):
-    judge = pg.Classifier(
-        torch.nn.Sequential(torch.nn.AvgPool2d(16), torch.nn.Flatten(), torch.nn.Linear(3, 5))
-    )
+    judge = pg.Classifier(nn.Sequential(nn.AvgPool2d(16), nn.Flatten(), nn.Linear(3, 5)))
     judge.labels, judge.name = ("eel", "dog", "cat", "bee", "ant"), "other"
     asked = []
     module = sys.modules["pixelgrad.follow.class_visualization"]
@@ -220,18 +231,119 @@ def test_frames_make_an_animation(small, tmp_path, target):
         found.animate(tmp_path / "a.webm")
 
 
+# ---------------------------------------------------------------------- objectives in place of a class
+
+
+def raised(objective, **settings):
+    return pg.make(NAME, **({"objective": objective, "preset": "quick"} | settings))
+
+
+@pytest.mark.parametrize("channel", [0, 3])
+def test_a_channel_rises_far_above_noise(channel):
+    model = pg.load("tinynet")
+    objective = Channel("layer2", channel)
+    found = raised(objective).run(model)
+    assert found.pixels.shape == (1, 3, 64, 64)
+    noise = FourierCanvas(torch.zeros(64, 3, 64, 64), 5)
+    with torch.no_grad():
+        start = noise.pixels(noise.start(), torch.arange(64))
+    natural = pg.open_images(["sample:cat", "sample:coffee", "sample:astronaut"], model)
+    values = [model.activations(x, ["layer2"])["layer2"][:, channel].mean((1, 2)) for x in (start, natural)]
+    assert float(found.score) > float(values[0].mean() + 20 * values[0].std())
+    assert float(found.score) > float(torch.cat(values).max())
+
+
+def test_the_title_names_the_objective_and_its_score_is_of_the_picture_as_saved(small, tmp_path):
+    objective = Channel("conv2", 3) - 2 * Channel("conv2", 1)
+    found = raised(objective).run(small)
+    found.save(tmp_path / "a.png")
+    saved = pg.open_image(tmp_path / "a.png").double()
+    values = small.activations(saved, ["conv2", "logits"])
+    by_hand = (values["conv2"][0, 3] - 2 * values["conv2"][0, 1]).mean()
+    (fact,) = found.report["images"]
+    assert fact["score"] == float(found.score) == pytest.approx(float(by_hand), rel=1e-6)
+    assert fact["predicted"] == small.labels[int(values["logits"][0].argmax())]
+    assert "class" not in fact
+    assert found.titles == (f"Channel('conv2', 3) - 2 * Channel('conv2', 1) = {fact['score']:.4g}",)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_logit_is_the_class(small, preset):
+    (one, other) = (
+        pg.make(NAME, preset=preset, steps=4, size=16, **goal).run(small)
+        for goal in ({"target": "cat"}, {"objective": "Logit('cat')"})
+    )
+    assert torch.equal(one.pixels, other.pixels)
+    assert one.titles == other.titles
+    assert one.report["images"] == other.report["images"]
+
+
+class Dead(nn.Module):
+    """A channel whose rectifier lets nothing pass of pictures that are grey on average, and 0.4 of white ones."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.act, self.fc = nn.Conv2d(3, 2, 3), nn.ReLU(), nn.Linear(2, 2)
+        self.conv.weight.data[1] = 1 / 27
+        self.conv.bias.data[1] = -0.6
+
+    def forward(self, x):
+        return self.fc(self.act(self.conv(x)).mean((2, 3)))
+
+
+def test_a_channel_that_is_dead_at_the_start_gets_going():
+    model = pg.Classifier(Dead().eval(), size=16, name="dead")
+    start = raised(Channel("act", 1), steps=1).run(model)
+    assert float(start.score) == 0
+    assert not pg.gradient(model, Channel("act", 1), start.pixels)[1].any()
+    found = raised(Channel("act", 1), steps=128).run(model)
+    assert float(found.score) > 0.1
+
+
+def test_another_objective_is_another_run(small, tmp_path):
+    def stop(now):
+        if now.done == 2:
+            raise Cancelled
+
+    first, other = (raised(Channel("conv2", c), steps=6) for c in (3, 4))
+    first.run(small, progress=stop, checkpoint=tmp_path / "part")
+    with pytest.raises(SettingError, match="another run"):
+        other.run(small, checkpoint=tmp_path / "part")
+    found = first.run(small, checkpoint=tmp_path / "part")
+    assert torch.equal(found.pixels, first.run(small).pixels)
+
+
+@pytest.mark.parametrize(("settings", "error", "words"), [
+    ({"target": 1}, SettingError, "give target or objective, not both"),
+    ({"judge": "tinynet"}, SettingError, "judge looks for the class of a target; an objective has none"),
+    ({"objective": "Channel('conv9', 1)"}, NotFound, "no layer 'conv9'"),
+    ({"objective": "Channel('conv2', 12)"}, NotFound, "conv2 has channels 0 to 11"),
+    ({"objective": "Logit(('cat', 'dog'))"}, SettingError, "2 targets for 1 images"),
+    ({"objective": 3}, SettingError, "objective is one like Logit"),
+])  # fmt: skip
+def test_a_bad_objective_is_said(small, settings, error, words):
+    with pytest.raises(error, match=words):
+        raised(settings.pop("objective", Channel("conv2", 1)), **settings).run(small)
+
+
+def test_an_objective_and_pictures_exclude_each_other(small, pixels):
+    with pytest.raises(SettingError, match="give pictures only in place of a target or objective"):
+        raised(Channel("conv2", 1)).run(small, pixels)
+
+
 # ---------------------------------------------------------------------- bad input
 
 
 @pytest.mark.parametrize(("settings", "error", "words"), [
-    ({"preset": "corse"}, SettingError, "preset is one of robust, course, lucid, maco; got 'corse'"),
+    ({"preset": "corse"}, SettingError, "preset is one of robust, course, lucid, maco, quick; got 'corse'"),
     ({"steps": 0}, SettingError, "steps is from 1 to 100000; got 0"),
     ({"size": 4}, SettingError, "size is from 8 to 2048 px; got 4"),
     ({"blur": 1.0}, SettingError, "blur is of pixels, preset course; robust follows a spectrum"),
     ({"spectrum": "x"}, SettingError, "spectrum is of preset maco; robust has none"),
     ({"judge_weights": "x"}, SettingError, "judge_weights are of a judge"),
     ({"jitter": 17}, SettingError, "jitter is at most the side of the picture, 16 px; got 17"),
-    ({"target": None}, SettingError, "needs a target"),
+    ({"target": None}, SettingError, "needs a target, the name or index of a class, or an objective"),
+    ({"target": ()}, SettingError, "needs a target"),
     ({"target": "catt"}, NotFound, "did you mean 'cat'"),
     ({"target": 5}, NotFound, "the classes of small are 0 to 4"),
     ({"target": (0, 5)}, NotFound, "the classes of small are 0 to 4"),
@@ -255,7 +367,7 @@ def test_a_target_out_of_range_without_labels(small):
 
 
 def test_a_picture_smaller_than_the_network_takes_is_said():
-    module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 11), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    module = nn.Sequential(nn.Conv2d(3, 4, 11), nn.AdaptiveAvgPool2d(1), nn.Flatten())
     with pytest.raises(ModelError, match=r"fails on pixels of 1×3×8×8: .*Kernel size"):
         make(size=8).run(pg.Classifier(module, name="wide"))
 
@@ -296,6 +408,18 @@ def test_targets_are_given_one_by_one_and_no_picture_is_needed(run):
 
 def test_redo_makes_it_again_without_a_picture(run, monkeypatch):
     assert run("--target", "76", "-o", "a.png", *SMALL)[0] == 0
+    monkeypatch.setattr(sys, "argv", ["pixelgrad", "redo", "a.png"])
+    with pytest.raises(SystemExit, match="0"):
+        cli.main()
+    assert Path("a-redo.png").read_bytes() == Path("a.png").read_bytes()
+
+
+def test_a_channel_and_its_redo(run, monkeypatch):
+    objective = "Channel('blocks.2', 12)"
+    code, out, _ = run("--objective", objective, "-o", "a.png", *SMALL)
+    assert code == 0
+    assert out.splitlines()[0].startswith(f"{objective} = ")
+    assert images.recipe("a.png")["settings"] == {"objective": objective, "size": 32, "steps": 4}
     monkeypatch.setattr(sys, "argv", ["pixelgrad", "redo", "a.png"])
     with pytest.raises(SystemExit, match="0"):
         cli.main()
@@ -363,6 +487,9 @@ def test_without_resume_it_starts_again(run, interrupted_at):
     (("--target", "76", "--resume"), "there is nothing to resume: no class-visualization.png.part"),
     ((), "follow/class-visualization needs a target"),
     (("--target", "tarantla"), "did you mean 'tarantula'"),
+    (("--objective", "Channel('blocks.77')"), "no layer 'blocks.77'"),
+    (("--objective", "Logit(1)", "--target", "76"), "give target or objective, not both"),
+    (("sample:cat", "--objective", "Logit(1)"), "give pictures only in place of a target or objective"),
     (("--target", "76", "-o", "none/a.png"), "none/a.png cannot be written: no such folder"),
     (("--target", "76", "--gif", "a.webm"), "a.webm: an animation is a .gif or an .mp4"),
     (("--target", "76", "--gif", "none/a.gif"), "none/a.gif cannot be written: no such folder"),

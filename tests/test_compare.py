@@ -10,8 +10,9 @@ from PIL import Image
 
 import pixelgrad as pg
 from pixelgrad import heatmaps, pictures
-from pixelgrad.cli.compare import column, comparable
+from pixelgrad.comparison import column
 from pixelgrad.heatmaps import OWN
+from pixelgrad.methods import comparable
 
 FAST = ("--methods", "saliency,grad-cam")
 

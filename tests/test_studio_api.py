@@ -21,12 +21,12 @@ from PIL import Image
 from safetensors.torch import load as unpack
 
 import pixelgrad as pg
-from pixelgrad import images, pictures, recipe
+from pixelgrad import images, pictures, receptive, recipe
 from pixelgrad.errors import OutputError
 from pixelgrad.methods import comparable
 from pixelgrad.receptive import fields
 from pixelgrad.registry import techniques
-from pixelgrad.studio import describe, networks
+from pixelgrad.studio import describe, jobs, networks
 from pixelgrad.studio.store import Store, new_id
 from tests.studios import MODEL, bring, done, events, opened, submitted
 
@@ -70,13 +70,13 @@ def test_its_techniques_are_those_of_the_registry(studio):
                 own[key].default,
                 own[key].help,
                 own[key].lo,
-                own[key].hi,
+                64 if own[key].role == "count" else own[key].hi,
                 own[key].unit,
                 own[key].many,
             )
         assert found[name]["measurable"] == (name.removeprefix("show/") in comparable())
         assert found[name]["needs_pixels"] == technique.needs_pixels
-    assert found["follow/class-visualization"]["presets"] == ["robust", "course", "lucid", "maco"]
+    assert found["follow/class-visualization"]["presets"] == ["robust", "course", "lucid", "maco", "quick"]
 
 
 def test_a_technique_without_its_extra_says_which(studio, monkeypatch):
@@ -99,7 +99,7 @@ def test_classes_are_found_by_their_beginning_a_part_their_index_or_nearly(tiny)
 def test_layers_have_their_shapes_at_once_and_their_fields_later(studio, tiny, monkeypatch):
     listed = tiny.layers()
     some = [listed[0].name, listed[-1].name]
-    monkeypatch.setattr(networks, "fields", lambda model, progress: fields(model, progress, some))
+    monkeypatch.setattr(receptive, "fields", lambda model, progress: fields(model, progress, some))
     found = studio.get(f"/api/models/{MODEL}/layers").json()
     assert [(x["name"], x["shape"]) for x in found] == [(x.name, list(x.shape)) for x in listed]
     assert {x["field"] for x in found} == {False}
@@ -108,6 +108,21 @@ def test_layers_have_their_shapes_at_once_and_their_fields_later(studio, tiny, m
         found = studio.get(f"/api/models/{MODEL}/layers").json()
     assert found[0]["field"] == fields(tiny, layers=some)[some[0]]._asdict()
     assert found[-1]["field"] is None  # it sees the whole picture
+
+
+def test_layers_are_the_same_while_their_fields_are_measured(tiny):
+    """Between two passes, when the network is in use in its faster form."""
+    known, asked = networks.Networks([MODEL], None, "cpu"), []
+
+    def midst(step):
+        asked.append([layer["name"] for layer in known.layers(MODEL)])
+        if len(asked) == 3:
+            raise KeyboardInterrupt
+
+    known.get(MODEL).top(torch.full((1, 3, 64, 64), 0.5))  # which makes that form
+    with pytest.raises(KeyboardInterrupt):
+        known.measure(MODEL, midst)
+    assert asked == [[layer.name for layer in tiny.layers()]] * 3
 
 
 # ---------------------------------------------------------------------- pictures
@@ -220,16 +235,17 @@ def test_what_follows_a_gradient_is_seen_on_its_way(studio):
     last = seen[-1][1]
     assert (last["state"], last["done"], last["total"]) == ("done", 12, 12)
     curve = [point for _, state in seen for point in state.get("curve", [])]
+    assert (last["class"], last["score"]) == ("goldfish", None)
     found = studio.get(f"/api/results/{last['result']}").json()
     assert found["curve"] == curve
     assert curve[-1][0] == 12
-    assert last["confidence"] == curve[-1][1]
-    assert found["frames"] >= 2
+    assert [last["confidence"], last["logit"]] == curve[-1][1:]
+    assert found["steps"] == [*range(1, 13)]
     for k in range(found["frames"]):
         assert studio.get(f"/api/results/{found['id']}/frames/{k}.jpg").content[:2] == b"\xff\xd8"
     film = studio.get(f"/api/results/{found['id']}/film.gif")
     with Image.open(io.BytesIO(film.content)) as moving:
-        assert moving.n_frames == found["frames"]
+        assert moving.n_frames == 12 + 1  # and the result
         assert moving.size == (64, 64)
     assert studio.get(f"/api/results/{found['id']}/film.mp4").content[4:8] == b"ftyp"
 
@@ -238,8 +254,47 @@ def test_the_last_point_of_the_curve_is_the_networks_own_word(studio, tiny):
     found = done(studio, submitted(studio, "follow/class-visualization", [], target="goldfish", steps=3))
     raw = next(f["url"] for f in found["files"] if f["name"].endswith(".safetensors"))
     pixels = unpack(studio.get(raw).content)["pixels"]
-    expected = tiny(pixels).double().softmax(1)[0, tiny.label("goldfish")]
-    assert found["curve"][-1] == [3, pytest.approx(float(expected), rel=1e-5)]
+    logits = tiny(pixels).double()[0]
+    expected = [float(values[tiny.label("goldfish")]) for values in (logits.softmax(0), logits)]
+    assert found["curve"][-1] == [3, *(pytest.approx(value, rel=1e-5) for value in expected)]
+
+
+def test_where_no_class_is_followed_the_curve_is_of_the_score(studio, tiny):
+    answer = submitted(studio, "follow/inversion", [bring(studio)], layer=tiny.layers()[0].name, steps=3)
+    _, last = events(studio, answer.json()["id"])[-1]
+    found = studio.get(f"/api/results/{last['result']}").json()
+    assert (last["class"], last["confidence"], last["logit"], found["class"]) == (None,) * 4
+    assert found["curve"][-1] == [3, last["score"]]
+
+
+def test_what_has_had_its_share_gives_what_it_has_so_far(studio, monkeypatch):
+    monkeypatch.setattr(jobs, "SHARE", 0.1)
+    long = submitted(studio, "follow/class-visualization", [], target="goldfish", steps=100_000)
+    while not studio.get(f"/api/jobs/{long.json()['id']}").json()["done"]:
+        time.sleep(0.01)
+    short = done(studio, submitted(studio, "show/saliency", [bring(studio)]))
+    found = done(studio, long)
+    assert (found["cut"], short["cut"]) == (True, False)
+    assert 0 < found["report"]["interrupted"] < 100_000
+    assert [p["name"] for p in found["panels"]] == ["result"]
+
+
+def test_a_flight_is_a_film_of_its_own(studio):
+    settings = {"steps": 2, "octaves": 1, "zoom": 3, "layer": "3"}
+    found = done(studio, submitted(studio, "follow/deepdream", [bring(studio)], **settings))
+    assert (found["frames"], found["steps"]) == (1 + 3, [])
+    size = found["panels"][-1]["width"], found["panels"][-1]["height"]
+    with Image.open(io.BytesIO(studio.get(f"/api/results/{found['id']}/film.gif").content)) as film:
+        assert (film.n_frames, film.size) == (5, size)
+    with Image.open(io.BytesIO(studio.get(f"/api/results/{found['id']}/frames/0.jpg").content)) as frame:
+        assert frame.size == size
+
+
+def test_a_curve_ends_where_the_work_did(studio):
+    found = done(studio, submitted(studio, "follow/fooling", [bring(studio)], target="goldfish", steps=500))
+    steps = found["report"]["images"][0]["gradients"] - 1  # the last look takes no step
+    assert found["curve"][-1][0] == found["steps"][-1] == pytest.approx(steps, abs=1)
+    assert found["curve"][-1][1] == pytest.approx(found["report"]["images"][0]["confidence_after"], abs=1e-3)
 
 
 def test_a_fooled_picture_comes_with_its_difference(studio):
@@ -259,6 +314,8 @@ def test_channels_are_panels_of_their_own(studio, tiny):
         assert np.array_equal(values, maps[panel["channel"]].flatten().numpy())
     highest = [float(maps[p["channel"]].max()) for p in shown]
     assert highest == sorted(highest, reverse=True)
+    fewer = done(studio, submitted(studio, "show/activations", [bring(studio)], layer=layer, channels=3))
+    assert [p["channel"] for p in fewer["panels"] if p["name"] == "map"] == [p["channel"] for p in shown[:3]]
 
 
 def test_projections_are_around_grey_with_the_sum_of_their_colours(studio, tiny):
@@ -295,14 +352,27 @@ def test_methods_side_by_side(studio, tiny):
     assert found["report"]["left_out"] == {}
 
 
+def test_a_sheet_is_that_of_its_command(studio, done_line, here):
+    body = {"compare": ["saliency", "grad-cam"], "model": MODEL, "pictures": [bring(studio)]}
+    found = done(studio, studio.post("/api/jobs", json=body))
+    data = studio.get(found["files"][0]["url"]).content
+    done_line(*shlex.split(found["command"])[1:])
+    with Image.open("compare.png") as own, Image.open(io.BytesIO(data)) as kept:
+        assert own.tobytes() == kept.tobytes()
+
+
 def test_a_trust_card_is_the_librarys(studio, tiny):
     from pixelgrad.trust import trust
 
-    body = {"technique": "show/saliency", "model": MODEL, "pictures": [bring(studio)], "trust": True}
+    both = [bring(studio), bring(studio, "sample:coffee")]
+    body = {"technique": "show/saliency", "model": MODEL, "pictures": both, "trust": True}
     found = done(studio, studio.post("/api/jobs", json=body))["trust"]
-    (card,) = trust(pg.make("show/saliency"), tiny, pg.open_image("sample:cat", tiny))
-    assert found["words"] == card.sentence
-    assert [f["value"] for f in found["figures"]] == pytest.approx([row.map for row in card.rows])
+    photos = ["sample:cat", "sample:coffee"]
+    cards = trust(pg.make("show/saliency"), tiny, pg.open_images(photos, tiny))
+    assert [one["picture"] for one in found] == photos
+    for one, card in zip(found, cards, strict=True):
+        assert one["words"] == card.sentence
+        assert [f["value"] for f in one["figures"]] == pytest.approx([row.map for row in card.rows])
 
 
 def test_a_guide_may_be_a_picture_of_ones_own_and_no_path_is_told(studio, tmp_path):
@@ -323,6 +393,7 @@ WRONG = {
     "show/grad-cam": ({"guided": "yes"}, "guided", "true or false"),
     "show/occlusion": ({"sizes": 3}, "sizes", "no setting"),
     "show/activations": ({"layer": "nowhere"}, "layer", "no layer"),
+    "show/deconvnet": ({"top": 65}, "top", "at most 64 in the studio; got 65"),
     "show/integrated-gradients": ({"baseline": ["black", []]}, "baseline", "one of"),
     "show/segmentation": ({"foreground": 0.1, "background": 0.2}, "background", "below foreground"),
     "show/input-x-gradient": ({"objective": "__import__('os')"}, "objective", ""),
@@ -340,6 +411,33 @@ def test_a_wrong_setting_is_told_at_its_field(studio, technique):
     assert answer.status_code == 422, answer.text
     assert answer.json()["field"] == field
     assert words in answer.json()["error"]
+
+
+def test_what_a_channel_looks_for_needs_no_picture(studio, tmp_path):
+    objective = "Channel('layer2', 3)"
+    found = done(
+        studio,
+        submitted(studio, "follow/class-visualization", [], objective=objective, preset="quick", steps=2),
+    )
+    assert found["settings"] == {"objective": objective, "preset": "quick", "steps": 2}
+    (title,) = found["titles"]
+    assert title.startswith(f"{objective} = ")
+    program = found["python"].replace("class-visualization.png", str(tmp_path / "again.png"))
+    exec(program, {})
+    (file,) = (f for f in found["files"] if f["name"] == "class-visualization.png")
+    with (
+        Image.open(tmp_path / "again.png") as again,
+        Image.open(io.BytesIO(studio.get(file["url"]).content)) as there,
+    ):
+        assert again.tobytes() == there.tobytes()
+    assert shlex.split(found["command"])[3:5] == ["--objective", objective]
+    for wrong, words in (
+        ("Channel('layer9', 3)", "no layer"),
+        ("Chanel('layer2', 3)", "did you mean 'Channel'"),
+    ):
+        answer = submitted(studio, "follow/class-visualization", [], objective=wrong)
+        assert (answer.status_code, answer.json()["field"]) == (422, "objective")
+        assert words in answer.json()["error"]
 
 
 def test_a_judge_is_one_of_the_networks_offered(studio):

@@ -7,13 +7,12 @@ import io
 import json
 import threading
 import time
-from itertools import pairwise
 
 import pytest
 import torch
 from PIL import Image
 
-from pixelgrad.errors import SettingError
+from pixelgrad.errors import Cancelled, SettingError
 from pixelgrad.gradient import Step, logits_of
 from pixelgrad.studio import events, jobs
 from pixelgrad.studio.job import FINAL, Job
@@ -121,6 +120,53 @@ def test_a_job_that_tells_nobody_how_far_it_is_is_stopped_between_two_passes(des
     assert desk.ask(lambda: 7).result(30) == 7
     desk.cancel(job)
     assert over(job) == "cancelled"
+
+
+def test_a_job_that_has_had_its_share_ends_when_others_wait(desk, monkeypatch):
+    monkeypatch.setattr(jobs, "SHARE", 0.0)
+    work, kept = Endless(), []
+    long = Job(work, "a")
+    desk.submit(long)
+    work.begun.wait()
+    steps = work.steps
+    until(lambda: work.steps > steps)  # alone it may go on
+    assert (long.state, long.cut) == ("running", False)
+    other = Job(lambda job: "r", "b")
+    desk.submit(other)
+    assert (over(long), over(other)) == ("cancelled", "done")
+    assert "because others are waiting" in long.error
+
+    def best_so_far(job: Job) -> str:
+        try:
+            return again(job)
+        except Cancelled:
+            job.between(Step(5, 10))  # what there is, is made whole
+            kept.append(job.cut)
+            return "best so far"
+
+    again = Endless()
+    follows = Job(best_so_far, "a")
+    desk.submit(follows)
+    again.begun.wait()
+    desk.submit(Job(lambda job: "r", "b"))
+    assert (over(follows), follows.result, kept) == ("done", "best so far", [True])
+
+
+def test_who_goes_on_after_a_rest_waits_as_well(desk, monkeypatch):
+    monkeypatch.setattr(jobs, "SHARE", 0.0)
+    outer, inner = Endless(), Endless()
+    resting, other = Job(outer, "a"), Job(inner, "b")
+    desk.submit(resting)
+    outer.begun.wait()
+    desk.pause(resting)
+    desk.submit(other)
+    inner.begun.wait()
+    steps = inner.steps
+    until(lambda: inner.steps > steps)
+    desk.pause(resting, False)
+    assert over(other) == "cancelled"
+    outer.end.set()
+    assert over(resting) == "done"
 
 
 def test_while_a_job_rests_others_are_done(desk):
@@ -308,14 +354,28 @@ def test_streams_end_when_the_studio_closes():
 def test_pictures_along_the_way_are_thinned_evenly(small_watch):
     watch, job = small_watch
     for step in range(1, 1001):
-        watch._framed = 0.0  # as if much time had passed
         watch(Step(step, 1000, torch.rand(1, 3, 8, 8), torch.zeros(1)))
     steps = [step for step, _ in watch.frames]
-    assert KEPT / 2 < len(steps) <= KEPT + 1
-    *gaps, _ = (b - a for a, b in pairwise(steps))  # the last one is there in any case
-    assert len(set(gaps)) == 1
-    assert (steps[0], steps[-1]) == (1, 1000)
-    assert job.frame[0] == 1000
+    assert steps == [*range(16, 1001, 16), 1000]  # 1000 / 64 is nearly 16
+    assert len(steps) <= KEPT
+    assert job.frame[0] == job.curve[-1][0] == 1000
+
+
+def test_of_large_pictures_fewer_are_kept(small_watch, monkeypatch):
+    watch, _ = small_watch
+    monkeypatch.setattr("pixelgrad.studio.watch.PIXELS", 8 * 40 * 60 + 1)
+    for step in range(1, 17):
+        watch(Step(step, 16, torch.rand(1, 3, 40, 60), torch.zeros(1)))
+    assert [step for step, _ in watch.frames] == [*range(2, 17, 2)]
+
+
+def test_what_is_finished_before_its_last_step_ends_there(small_watch):
+    watch, job = small_watch
+    first, last = torch.zeros(1, 3, 8, 8), torch.ones(1, 3, 8, 8)
+    watch(Step(1, 100, first, torch.zeros(1)))
+    watch(Step(2, 100, last, torch.ones(1)))
+    watch(Step(100, 100, last, torch.ones(1)))
+    assert (watch.frames[-1][0], job.frame[0], job.curve[-1]) == (2, 2, (2, 1.0))
 
 
 @pytest.fixture

@@ -306,6 +306,59 @@ def test_what_is_wrong_is_said_at_its_field_and_a_bad_file_under_the_picture(vis
     one.forgive()
 
 
+def test_a_layer_that_a_later_answer_lacks_stays_in_the_list(visit):
+    """Receptive fields come later; the list stays what it was."""
+    one = visit()
+    page, answers = one.open(), []
+
+    def shortened(route):
+        layers = route.fetch().json()
+        field = {"height": 3, "width": 3, "stride_y": 1, "stride_x": 1}
+        if answers:
+            layers = [{**layer, "field": field} for layer in layers[1:]]
+        else:
+            layers = [{**layer, "field": False} for layer in layers]
+        answers.append(layers)
+        route.fulfill(json=layers)
+
+    page.route("**/api/models/*/layers", shortened)
+    page.get_by_role("button", name="Layers", exact=True).click()
+    api.expect(page.locator(".layers button").nth(1)).to_contain_text("sees 3 px", timeout=LONG)
+    api.expect(page.locator(".layers button").first).not_to_contain_text("sees")
+    assert page.locator(".layers button").count() == len(answers[0]) > len(answers[-1])
+    page.locator(".layers button").first.click()
+    api.expect(page.locator(".tile").first).to_be_visible(timeout=LONG)
+
+
+def test_each_picture_has_its_trust_card(visit):
+    one = visit()
+    page = one.open()
+    row = {"name": "deletion", "value": 0.1, "baseline": 0.2, "random": 0.3, "words": "lower is better"}
+    cards = [{"picture": f"{n}.png", "title": n, "figures": [row], "words": f"Card of {n}."} for n in "ab"]
+
+    def with_cards(route):
+        route.fulfill(json={**route.fetch().json(), "trust": cards})
+
+    page.route(re.compile(r"/api/results/[^/]+$"), with_cards)
+    one.open(page.url.removeprefix(one.address))
+    api.expect(page.locator(".trust p")).to_have_text("Card of a.")
+    page.get_by_role("button", name="2: b.png").click()
+    api.expect(page.locator(".trust p")).to_have_text("Card of b.")
+    api.expect(page.locator(".trust tbody tr")).to_contain_text("0.1")
+
+
+def test_a_running_job_that_is_left_for_another_page_says_nothing_there(visit):
+    one = visit()
+    page = one.open()
+    one.follow(100_000)
+    api.expect(page.locator(".running .facts")).to_contain_text("goldfish")
+    api.expect(page.locator(".running .facts")).to_contain_text("logit")
+    page.get_by_role("button", name="Layers", exact=True).click()
+    api.expect(page.get_by_text("Click a layer")).to_be_visible()
+    api.expect(page.locator(".running")).to_have_count(0)
+    assert page.get_by_text("Cancelled").count() == 0
+
+
 def test_a_lost_connection_is_said_and_found_again(visit):
     one = visit()
     page = one.open()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from urllib.parse import unquote
 
@@ -16,12 +17,15 @@ from pixelgrad import unit_html, unit_pages, unit_table
 from pixelgrad.datasets import open_data
 from pixelgrad.errors import Cancelled, DataError
 from pixelgrad.find.patches import Patches
+from pixelgrad.presets import PRESETS
 from pixelgrad.projection import pattern, scale_of
 from pixelgrad.show.deconvnet import Deconvnet
 from pixelgrad.survey import Batch
 from pixelgrad.tally import SIDE
-from pixelgrad.unit_pictures import Example, Raised, Way, _before_the_rectifier, from_noise, mosaics, way_down
+from pixelgrad.unit_pictures import Example, Raised, Way, from_noise, mosaics, way_down
 from tests.in_memory import InMemory
+
+QUICK = PRESETS["quick"]
 
 
 class Pooled(nn.Module):
@@ -52,7 +56,7 @@ def data():
 
 @pytest.fixture(autouse=True)
 def few_steps(monkeypatch):
-    monkeypatch.setattr("pixelgrad.unit_pictures.STEPS", 2)
+    monkeypatch.setitem(PRESETS, "quick", replace(QUICK, steps=2))
 
 
 @pytest.fixture
@@ -163,18 +167,18 @@ def test_the_way_down(model, data):
     assert way_down(model, "pool", example).rule == "deconvnet"
 
 
-def test_the_gradient_of_a_raised_channel_is_that_before_its_rectifier(model):
-    module, pixels = model.module, torch.rand(2, 3, 16, 16)
-    found = _before_the_rectifier(model, Raised("act:2", (1, 2), (1, -1)), pixels, (), 99).gradient
-    x = pixels.clone().requires_grad_()
-    before = module.conv2(module.pool(module.conv1(x).relu())).mean((2, 3))
-    (expected,) = torch.autograd.grad(before[0, 1] - before[1, 2], x)
-    torch.testing.assert_close(found, expected)
-    assert found[0].any()  # though the channel is dead
+def test_each_picture_raises_or_lowers_a_channel_of_its_own(model):
+    values = torch.rand(3, 4, 5, 5, dtype=torch.float64)
+    raised = Raised("conv1", (2, 0, 2), (1, -1, -1))
+    found = raised({"conv1": values, "pixels": torch.zeros(3, 3, 16, 16)})
+    by_hand = [
+        sum(values[i, c].flatten().tolist()) / 25 * s for i, (c, s) in enumerate([(2, 1), (0, -1), (2, -1)])
+    ]
+    assert found.tolist() == pytest.approx(by_hand, rel=1e-12)
 
 
 def test_pictures_from_noise_raise_and_lower(model, monkeypatch):
-    monkeypatch.setattr("pixelgrad.unit_pictures.STEPS", 24)
+    monkeypatch.setitem(PRESETS, "quick", replace(QUICK, steps=24))
     channels, signs = [0, 2, 0, 2], [1, 1, -1, -1]
     made = from_noise(model, "conv2", channels, signs)
     pixels = torch.cat([model.preprocessing(image) for image in made])

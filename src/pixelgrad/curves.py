@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 DPI = 100
 COLOURS = ("#b8352a", "#8c8c94", "#3b6ea5")
@@ -31,7 +32,7 @@ def draw(
     ticks: Sequence[str] = (),
 ) -> Image.Image:
     """The curves in one frame of (width, height) pixels, with a legend. ticks: names of the places 0, 1, … on x."""
-    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, layout="constrained")
+    figure = empty(size)
     axes = figure.add_subplot()
     marker = "o" if ticks else ""
     for curve, colour in zip(curves, COLOURS, strict=False):
@@ -51,8 +52,17 @@ def draw(
     return rendered(figure)
 
 
+def empty(size: tuple[int, int]) -> Figure:
+    """A figure of (width, height) pixels."""
+    from matplotlib.figure import Figure  # slow, so only when something is drawn
+
+    return Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, layout="constrained")
+
+
 def rendered(figure: Figure) -> Image.Image:
     """A figure as a picture."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     drawn = bytes(canvas.buffer_rgba())  # type: ignore[no-untyped-call]

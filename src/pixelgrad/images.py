@@ -17,15 +17,17 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
-from torch import Tensor
 
 from .errors import ImageError, NotFound, OutputError
 from .preprocessing import Preprocessing
+
+if TYPE_CHECKING:  # files are read and written without torch
+    import torch
+    from torch import Tensor
 
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF")
 MAX_BYTES = 256 * 2**20
@@ -61,6 +63,8 @@ def open_image(path: str | os.PathLike[str], model: Prepared | None = None) -> T
 
 def open_images(paths: Iterable[str | os.PathLike[str]], model: Prepared) -> Tensor:
     """Pixels (n, 3, h, w) of several pictures, prepared for one model."""
+    import torch  # takes a second, so only when it is wanted
+
     return torch.cat([open_image(path, model) for path in paths])
 
 
@@ -166,7 +170,7 @@ def _rgb(image: Image.Image, path: object) -> Image.Image:
 
 def to_image(pixels: Tensor) -> Image.Image:
     """One image (3, h, w) in [0, 1] as 8-bit RGB, rounded to the nearest."""
-    array = (pixels.detach().cpu().double().clamp(0, 1) * 255).round().to(torch.uint8)
+    array = (pixels.detach().cpu().double().clamp(0, 1) * 255).round().byte()
     return Image.fromarray(array.permute(1, 2, 0).contiguous().numpy())
 
 

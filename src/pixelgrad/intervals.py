@@ -11,11 +11,10 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from .curves import COLOURS, DPI, rendered
+from .curves import COLOURS, empty, rendered
 
 NORMAL = 1.959964  # quantile 0.975
 
@@ -56,8 +55,7 @@ def draw(
     """Panels side by side, in each a row for each name: the mean as a dot, the interval as a line; grey for the names
     in `faint`."""
     names = list(dict.fromkeys(name for panel in panels.values() for name in panel))
-    size = (150 + 190 * len(panels), 110 + 26 * len(names))
-    figure = Figure(figsize=(size[0] / DPI, size[1] / DPI), dpi=DPI, layout="constrained")
+    figure = empty((150 + 190 * len(panels), 110 + 26 * len(names)))
     figure.suptitle(title, fontsize=9)
     every = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axes, (about, panel) in zip(every, panels.items(), strict=True):

@@ -7,8 +7,8 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -28,7 +28,7 @@ def colour(values: Tensor, lo: float, hi: float, name: str = MAP) -> Image.Image
     """A map (h, w) in colours, from `lo` to `hi`; where the two are equal, all in the lowest colour."""
     array = values.detach().cpu().double().numpy()
     unit = np.clip((array - lo) / (hi - lo), 0, 1) if hi > lo else np.zeros_like(array)
-    rgb = matplotlib.colormaps[name](unit)[..., :3]
+    rgb = _colours(name)(unit)[..., :3]
     return Image.fromarray((rgb * 255).round().astype(np.uint8))
 
 
@@ -56,7 +56,7 @@ def overlay(photo: Image.Image, heat: Image.Image, opacity: float) -> Image.Imag
 
 def colour_bar(width: int, hi: float, name: str = MAP, words: str = "") -> Image.Image:
     """The scale under a map: its colours, with 0 and the values of the last ones, or with words."""
-    ramp = matplotlib.colormaps[name](np.linspace(0, 1, width))[None, :, :3]
+    ramp = _colours(name)(np.linspace(0, 1, width))[None, :, :3]
     bar = Image.new("RGB", (width, 26), PAPER)
     strip = Image.fromarray((ramp * 255).round().astype(np.uint8)).resize((width, 8))
     bar.paste(strip, (0, 0))
@@ -75,7 +75,7 @@ def colour_bar(width: int, hi: float, name: str = MAP, words: str = "") -> Image
 def classes(grid: Tensor, names: Sequence[str], shown: int = 6) -> Image.Image:
     """A map (h, w) of classes, given by their places among `names`, in colours, with a legend under it; those after
     the first few share a grey."""
-    palette = [*(matplotlib.colormaps["Set2"](i)[:3] for i in range(shown)), (0.5, 0.5, 0.52)]
+    palette = [*(_colours("Set2")(i)[:3] for i in range(shown)), (0.5, 0.5, 0.52)]
     rgb = (np.array(palette) * 255).round().astype(np.uint8)
     array = np.minimum(grid.cpu().numpy(), shown)
     whole = enlarged(Image.fromarray(rgb[array]))
@@ -171,6 +171,8 @@ def sheet(rows: Sequence[Sequence[Image.Image]], titles: Sequence[str] = ()) -> 
 @functools.cache
 def font(size: int) -> ImageFont.FreeTypeFont:
     """matplotlib's own sans-serif: on every machine, with every letter and sign that is used."""
+    import matplotlib
+
     folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
     return ImageFont.truetype(str(folder / "DejaVuSans.ttf"), size)
 
@@ -186,3 +188,10 @@ def _wrap(text: str, width: int) -> list[str]:
     """Lines that fit a width; at most three."""
     per_line = max(8, int(width / font(13).getlength("n")))
     return textwrap.wrap(text, per_line, max_lines=3, placeholder=" …")
+
+
+def _colours(name: str) -> Any:
+    """A colour map of matplotlib's, from values to red, green, blue and opacity."""
+    import matplotlib  # slow, so only when something is drawn
+
+    return matplotlib.colormaps[name]

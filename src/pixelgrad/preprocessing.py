@@ -11,13 +11,14 @@ import math
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from PIL import Image
-from torch import Tensor
 
 from .errors import ModelError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 INTERPOLATIONS = ("nearest", "nearest-exact", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
@@ -48,7 +49,7 @@ class Preprocessing:
         if self.size is not None:
             image = F.center_crop(image, list(self.size))
         pixels: Tensor = F.pil_to_tensor(image)
-        return pixels.to(torch.float32).div(255)[None]
+        return pixels.float().div(255)[None]
 
     def differentiable(self, pixels: Tensor) -> Tensor:
         """Nearly the same for pixels (n, 3, h, w) of photographs, with a gradient: Pillow rounds between its passes,

@@ -8,6 +8,7 @@ maco     Fel 2023: only the phases of a spectrum; crops of 50 % falling to 5 %, 
 robust   from trials with two networks that judge each other's pictures: Lucid's canvas with far stronger
          changes (moved by up to 24, scaled by 0.55 to 1.45, turned by up to 15°, noise 0.1) and total variation
          0.03; Adam with 0.07, falling to nothing over the last third of 256 steps
+quick    a first look: Lucid's settings, but 64 steps, and at most 128 pixels where the network takes that
 
 Pixels are those of a picture of 224×224.
 """
@@ -25,9 +26,9 @@ from torch import Tensor
 from .ascent import Constraint
 from .canvases import Canvas, FourierCanvas, MacoCanvas, PixelCanvas, magnitudes, noise
 from .classifier import Classifier
+from .errors import ModelError
 from .objectives.base import Objective
 from .objectives.energy import Energy
-from .objectives.logit import Logit
 from .objectives.variation import Variation
 from .steps import Adam, Cooling, NormalizedGradient, Rule
 from .transforms import Chain, Crop, Noise, Pad, Roll, Transform, Turn, Views, Zoom, blur
@@ -53,6 +54,7 @@ class Preset:
     noise: float = 0.0
     blur: float = 0.0
     cools: bool = False
+    widest: int | None = None
 
     def follow(self) -> Rule:
         """The rule; where it cools, its steps fall to nothing towards the end."""
@@ -62,9 +64,22 @@ class Preset:
         """The same for pictures of another side than 224: moved by the same share of it."""
         return replace(self, jitter=round(self.jitter * side / 224))
 
-    def objective(self, target: tuple[int, ...]) -> Objective:
-        """s_y − λ·energy − λ_TV·variation."""
-        objective: Objective = Logit(target)
+    def size(self, model: Classifier) -> Size:
+        """Of the pictures: the network's own size, of maco twice that; or `widest`, where the network takes that."""
+        height, width = model.preprocessing.size or (224, 224)
+        if self.canvas == "maco":
+            return 2 * height, 2 * width
+        if self.widest is None or max(height, width) <= self.widest:
+            return height, width
+        try:
+            model.layers(self.widest)
+        except (ModelError, RuntimeError):
+            return height, width
+        return self.widest, self.widest
+
+    def objective(self, score: Objective) -> Objective:
+        """score − λ·energy − λ_TV·variation."""
+        objective = score
         if self.l2:
             objective -= self.l2 * Energy(None, None)
         if self.variation:
@@ -108,13 +123,15 @@ class Preset:
         return Views(VIEWS, Chain(tuple(parts))) if self.canvas == "maco" else Chain(tuple(parts))
 
 
+LUCID = Preset("fourier", Adam(0.05), 512, jitter=12, scale=0.1, rotation=10)
 PRESETS = {
     "course": Preset("pixels", NormalizedGradient(25), 100, l2=1e-3, jitter=16, blur=0.5),
-    "lucid": Preset("fourier", Adam(0.05), 512, jitter=12, scale=0.1, rotation=10),
+    "lucid": LUCID,
     "robust": Preset(
         "fourier", Adam(0.07), 256, variation=0.03, jitter=48, scale=0.45, rotation=15, noise=0.1, cools=True
     ),
     "maco": Preset("maco", Adam(1.0, nesterov=True), 256, noise=0.08),
+    "quick": replace(LUCID, steps=64, widest=128),
 }
 
 

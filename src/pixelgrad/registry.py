@@ -54,7 +54,7 @@ class Setting:
     unit: str
     choices: tuple[str, ...]
     many: bool = False  # whether it may be a tuple, one value for each picture
-    role: str = ""  # what it names: class, layer, objective, picture, folder, file or model
+    role: str = ""  # what it names: class, layer, objective, picture, folder, file or model; count: how many are shown
 
     def check(self, value: Any) -> None:
         """Raise SettingError unless `value` is of the kind and in the range that were declared."""

@@ -30,6 +30,7 @@ from .registry import sources
 from .survey import Survey
 
 SMALL, LARGE, MANY = 500, 10_000, 1_000  # pictures in a shard: a MANYth of all, but from SMALL to LARGE
+FEW = 20  # instead of SMALL, where each takes long
 ERRORS = "errors.csv"
 Name = Literal["local", "ray"]
 
@@ -79,7 +80,7 @@ def run_over(
             f"of no picture of {data.root} a class of {model.name} is known; {survey.name} needs folders by class, "
             "or a list with classes"
         )
-    shard = min(max(SMALL, -(-n // MANY)), LARGE)
+    shard = min(max(FEW if survey.costly else SMALL, -(-n // MANY)), LARGE)
     about = identity(survey, model, data, shard)
     parts = Parts(folder, about, -(-n // shard))
     missing = parts.missing()

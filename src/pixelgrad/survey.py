@@ -38,6 +38,9 @@ class Survey(Declared):
     `part`, `merge` and `finish`."""
 
     needs_labels: ClassVar[bool] = False  # whether it says nothing of pictures whose class is not known
+    costly: ClassVar[bool] = (
+        False  # whether a picture takes so long that no interruption is to lose many of them
+    )
 
     def prepare(self, model: Classifier) -> Self:
         """The same with what the network decides filled in (default layers by their names), so that runs can be

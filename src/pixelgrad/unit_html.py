@@ -87,11 +87,11 @@ def of_unit(
     some: Sequence[dict[str, Any]],
     unit: dict[str, Any],
     rule: str,
-    problem: str,
+    problem: str | None,
     mark: str,
 ) -> str:
     """One unit, with links to those beside it. rule: how what counts was found; problem: why there are no pictures from
-    noise, if there are none; mark: what the page was made from."""
+    noise, empty where there are, None where they are left out; mark: what the page was made from."""
     name, channel = layer["layer"], unit["channel"]
     place = [u["channel"] for u in some].index(channel)
     beside = {"previous": some[place - 1 : place], "next": some[place + 1 : place + 2]}
@@ -101,12 +101,7 @@ def of_unit(
         f"active in {unit['pictures_active']:.1%} of {table['pictures']:,} pictures, at {unit['places_active']:.2%} of "
         f"the places; mean {unit['mean']:.4g}, highest {unit['maximum']:.4g}"
     )
-    noise = (
-        f'<p class="problem">{html.escape(problem)}</p>'
-        if problem
-        else f'<div class="row noise">{_figure(channel, "raised", "made from noise to raise it")}'
-        f"{_figure(channel, 'lowered', 'made from noise to lower it')}</div>"
-    )
+    noise = "" if problem is None else f"<h2>Pictures of its own</h2>{_noise(channel, problem)}"
     pictures = "".join(
         f"<li>{html.escape(b['picture'])}: {b['score']:.4g} at {b['row']},{b['column']}</li>"
         for b in unit["best"]
@@ -118,12 +113,21 @@ def of_unit(
 <div class="row">{_figure(channel, "patches", "the patches that activate it most, strongest first")}
 {_figure(channel, "patterns", f"what in them counts ({rule})")}</div>
 <details><summary>the pictures</summary><ol>{pictures}</ol></details>
-<h2>Pictures of its own</h2>
 {noise}
 <h2>How strongly pictures activate it</h2>
 {_histogram(unit["histogram"])}
 {_classes(unit["classes"])}"""
     return _page(f"{title} of {table['model']}", body, mark)
+
+
+def _noise(channel: int, problem: str) -> str:
+    """The pictures from noise, or why there are none."""
+    if problem:
+        return f'<p class="problem">{html.escape(problem)}</p>'
+    raised = _figure(channel, "raised", "made from noise to raise it")
+    return (
+        f'<div class="row noise">{raised}{_figure(channel, "lowered", "made from noise to lower it")}</div>'
+    )
 
 
 def _figure(channel: int, kind: str, words: str) -> str:

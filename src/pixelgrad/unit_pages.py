@@ -24,7 +24,8 @@ from .classifier import Classifier
 from .data import Data
 from .errors import ModelError, OutputError
 from .gradient import Progress, Step
-from .unit_pictures import STEPS, examples, from_noise, mosaics, way_down
+from .presets import PRESETS
+from .unit_pictures import examples, from_noise, mosaics, way_down
 
 SOME = 4  # units whose pictures from noise are made together
 
@@ -36,10 +37,7 @@ def make(
     the pages that are finished, and goes on from there."""
     folder = Path(folder)
     table = unit_table.read(folder)
-    alive = [
-        (layer, [u for u in layer["units"] if u["best"]], folder / unit_table.folder_of(layer["layer"]))
-        for layer in table["layers"]
-    ]
+    alive = _alive(table, folder)
     total, done, new = sum(len(some) for _, some, _ in alive), 0, 0
     for layer, some, into in alive:
         _folder(into)
@@ -58,6 +56,35 @@ def make(
     return new
 
 
+def indices(folder: Path) -> None:
+    """Write the pages of layers and of all of them, without those of the units."""
+    table = unit_table.read(folder)
+    alive = _alive(table, folder)
+    for layer, some, into in alive:
+        _folder(into)
+        images.write({into / "index.html": _encode(unit_html.of_layer(table, layer, some))})
+    images.write({folder / "index.html": _encode(unit_html.index(table, alive))})
+
+
+def one(folder: Path, model: Classifier, data: Data, layer: str, channel: int) -> None:
+    """Write the page of one unit with its patches, without pictures from noise, which take longer. layer: its folder's
+    name. Nothing where there is no such unit."""
+    table = unit_table.read(folder)
+    for about, some, into in _alive(table, folder):
+        for unit in some:
+            if (into.name, unit["channel"]) == (layer, channel):
+                _folder(into)
+                _unit(into, model, data, table, about, some, unit, None)
+
+
+def _alive(table: dict[str, Any], folder: Path) -> list[tuple[dict[str, Any], list[dict[str, Any]], Path]]:
+    """Of each layer its units that have patches, and the folder of their pages."""
+    return [
+        (layer, [u for u in layer["units"] if u["best"]], folder / unit_table.folder_of(layer["layer"]))
+        for layer in table["layers"]
+    ]
+
+
 def _unit(
     into: Path,
     model: Classifier,
@@ -66,20 +93,21 @@ def _unit(
     layer: dict[str, Any],
     some: Sequence[dict[str, Any]],
     unit: dict[str, Any],
-    noise: tuple[Image.Image, Image.Image] | str,
+    noise: tuple[Image.Image, Image.Image] | str | None,
 ) -> None:
-    """The page of one unit, with its pictures: all of it, or nothing."""
+    """The page of one unit, with its pictures: all of it, or nothing. noise: pictures, or why there are none; None
+    where they are left out."""
     channel, shown = unit["channel"], examples(model, data, unit)
     way = way_down(model, layer["layer"], shown[0])
     drawn = dict(zip(("patches", "patterns"), mosaics(model, layer["layer"], shown, way), strict=True))
-    if not isinstance(noise, str):
+    if isinstance(noise, tuple):
         drawn |= dict(zip(("raised", "lowered"), noise, strict=True))
     files: dict[str | os.PathLike[str], bytes] = {}
     for kind, picture in drawn.items():
         name = into / f"{channel}-{kind}.png"
         files[name] = images.encode(picture, name)
-    problem = noise if isinstance(noise, str) else ""
-    mark = _key(table, layer, unit)[1]
+    problem = "" if isinstance(noise, tuple) else noise
+    mark = _key(table, layer, unit, noise is not None)[1]
     page = unit_html.of_unit(table, layer, some, unit, way.words, problem, mark)
     images.write({**files, into / f"{channel}.html": _encode(page)})
 
@@ -99,10 +127,13 @@ def _noise(model: Classifier, layer: str, channels: list[int]) -> list[tuple[Ima
 # ---------------------------------------------------------------------- what is there already
 
 
-def _key(table: dict[str, Any], layer: dict[str, Any], unit: dict[str, Any]) -> tuple[int, str]:
-    """The channel, and a text that differs where its page would."""
+def _key(
+    table: dict[str, Any], layer: dict[str, Any], unit: dict[str, Any], noise: bool = True
+) -> tuple[int, str]:
+    """The channel, and a text that differs where its page would. noise: whether it has pictures from noise."""
     where = [table[name] for name in ("model", "weights", "data")]
-    known = json.dumps([where, layer["layer"], layer["sees"], unit, STEPS], sort_keys=True)
+    steps = PRESETS["quick"].steps if noise else 0
+    known = json.dumps([where, layer["layer"], layer["sees"], unit, steps], sort_keys=True)
     return unit["channel"], hashlib.sha256(known.encode()).hexdigest()[:16]
 
 

@@ -4,8 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -19,17 +18,15 @@ from .blocks import pictures as read
 from .classifier import PIXELS, Classifier
 from .data import Data
 from .errors import ModelError
-from .gradient import Evaluation, Work, evaluate
+from .gradient import Work
 from .grids import maps
 from .objectives.base import Objective, pick
 from .presets import PRESETS
 from .projection import Box, Unit, patch, pattern, project, scale_of
-from .revive import FIRST_STEPS, revive
-from .rules import BackwardRule, hooked, rectifier
+from .rules import BackwardRule
+from .unrectified import measured
 
 SIDE = 64  # of a patch
-STEPS, WIDEST = 64, 128  # of pictures from noise: steps, and side at most where the network takes it
-LINEAR = ("Conv", "Addmm", "Mm", "Bmm", "Add", "Native", "Cudnn", "Mkldnn", "ScaledDot", "Linear")
 
 
 class Example(NamedTuple):
@@ -118,13 +115,13 @@ class Raised(Objective):
 def from_noise(
     model: Classifier, layer: str, channels: Sequence[int], signs: Sequence[int]
 ) -> list[Image.Image]:
-    """For each of some channels a picture that raises it (sign 1) or lowers it (−1); Lucid's settings, fewer steps.
+    """For each of some channels a picture that raises it (sign 1) or lowers it (−1); preset quick.
 
-    What counts is the channel before its rectifier, if it has one: below zero it would have no gradient. Raises
-    ModelError where a channel has none at all.
+    What counts is the channel before its rectifier, if it has one (unrectified.py). Raises ModelError where a channel
+    has no gradient at all.
     """
-    size = _size(model)
-    preset = replace(PRESETS["lucid"].at(min(size)), steps=STEPS)
+    size = PRESETS["quick"].size(model)
+    preset = PRESETS["quick"].at(min(size))
     like = torch.zeros(len(channels), 3, *size, dtype=model.dtype, device=model.device)
     canvas, _ = preset.start(model, like, 0, ())
     outcome = ascend(
@@ -134,54 +131,7 @@ def from_noise(
         preset.follow(),
         preset.steps,
         transform=preset.transform(size, size),
-        measure=_before_the_rectifier,
+        measure=measured,
         work=Work(),
     )
     return [images.to_image(x) for x in outcome.pixels]
-
-
-def _size(model: Classifier) -> tuple[int, int]:
-    """The network's own size, or a smaller one where it takes that as well."""
-    own = model.preprocessing.size or (224, 224)
-    if max(own) <= WIDEST:
-        return own
-    try:
-        model.layers(WIDEST)
-    except (ModelError, RuntimeError):
-        return own
-    return WIDEST, WIDEST
-
-
-def _before_the_rectifier(
-    model: Classifier, objective: Objective, pixels: Tensor, keep: Sequence[str], step: int
-) -> Evaluation:
-    @contextmanager
-    def rule(score: Tensor) -> Iterator[None]:
-        with hooked([(node, _all) for node in _last_rectifiers(score.grad_fn)]):
-            if step >= FIRST_STEPS:
-                yield
-                return
-            with revive(score):
-                yield
-
-    return evaluate(model, objective, pixels, keep, rule=rule)
-
-
-def _last_rectifiers(root: Any) -> Iterator[Any]:
-    """The rectifiers that nothing but choosing, pooling and joining comes after."""
-    seen, stack = {root}, [root]
-    while stack:
-        node = stack.pop()
-        if rectifier(node):
-            yield node
-            continue
-        if node.name().startswith(LINEAR):
-            continue
-        for following, _ in node.next_functions:
-            if following is not None and following not in seen:
-                seen.add(following)
-                stack.append(following)
-
-
-def _all(into: tuple[Tensor | None, ...], out: tuple[Tensor | None, ...]) -> Any:
-    return None if out[0] is None or into[0] is None else (out[0], *into[1:])

@@ -14,13 +14,14 @@ from importlib.metadata import version
 import typer
 
 from ..errors import PixelgradError
-from . import compare, look, make, report, studio, survey, tour
+from .commands import Commands
 from .console import err, say
 
 
 def app() -> typer.Typer:
-    """The whole command line, with a command for every technique that is registered."""
+    """The whole command line."""
     main_app = typer.Typer(
+        cls=Commands,
         help="See what an image classifier sees.",
         no_args_is_help=True,
         add_completion=False,
@@ -28,13 +29,6 @@ def app() -> typer.Typer:
         rich_markup_mode="rich",
     )
     main_app.callback()(_options)
-    look.add(main_app)
-    make.add(main_app)
-    survey.add(main_app)
-    report.add(main_app)
-    compare.add(main_app)
-    tour.add(main_app)
-    studio.add(main_app)
     return main_app
 
 

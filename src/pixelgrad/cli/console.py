@@ -6,8 +6,7 @@ import inspect
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -24,9 +23,11 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ..gradient import Progress as OnStep
-from ..gradient import Step
 from ..registry import Setting, settings
+
+if TYPE_CHECKING:  # the list of commands and the studio's page are shown without torch
+    from ..gradient import Progress as OnStep
+    from ..gradient import Step
 
 out = Console(emoji=False)  # sample:cat is not a cat
 err = Console(stderr=True, emoji=False)
@@ -88,17 +89,6 @@ def say(kind: str, style: str, message: object) -> None:
 def print_json(data: Any) -> None:
     """Plain JSON in ASCII, without colours and line breaks of the terminal's."""
     print(json.dumps(data, indent=2))
-
-
-def group_of(app: typer.Typer, verb: str) -> typer.Typer:
-    """The group of a verb's commands; made where it is not there yet."""
-    for known in app.registered_groups:
-        if known.name == verb and known.typer_instance is not None:
-            return known.typer_instance
-    about = (import_module(f"pixelgrad.{verb}").__doc__ or "").strip()
-    group = typer.Typer(help=about, no_args_is_help=True)
-    app.add_typer(group, name=verb)
-    return group
 
 
 def option(s: Setting) -> Any:

@@ -31,7 +31,6 @@ from .console import (
     dress,
     err,
     given,
-    group_of,
     option,
     out,
     print_json,
@@ -86,11 +85,16 @@ FRAMES = 40  # in an animation
 
 
 def add(app: typer.Typer) -> None:
-    """Add a group for each verb that has techniques, and `redo`."""
-    for name, technique in techniques().items():
-        verb, short = name.split("/")
-        group_of(app, verb).command(short, help=technique.__doc__)(command(name))
+    """Add `redo`."""
     app.command()(redo)
+
+
+def add_techniques(group: typer.Typer, verb: str) -> None:
+    """Add the techniques of a verb to its group."""
+    for name, technique in techniques().items():
+        of, short = name.split("/")
+        if of == verb:
+            group.command(short, help=technique.__doc__)(command(name))
 
 
 def command(name: str) -> Callable[..., None]:

@@ -44,6 +44,10 @@ def studio(
     units: Annotated[
         str | None, typer.Option(help="Folder of a report about units, to be shown with the layers.")
     ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(help="Data sets that surveys may go over, as `pixelgrad find` takes them."),
+    ] = None,
 ) -> None:
     """Every technique in the browser: drop a picture and watch the network. Ctrl-C ends it."""
     missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
@@ -55,5 +59,5 @@ def studio(
         out.print(f"the studio is at {address}", markup=False, highlight=False, soft_wrap=True)
 
     with suppress(KeyboardInterrupt):
-        serve(paths or [], model or [], weights, device, host, port, token, units, ready)
+        serve(paths or [], model or [], weights, device, host, port, token, units, ready, data or [])
     out.print("the studio is closed", highlight=False)

@@ -20,7 +20,6 @@ from .console import (
     Weights,
     dress,
     given,
-    group_of,
     option,
     out,
     print_json,
@@ -69,11 +68,12 @@ OWN: dict[str, tuple[Any, Any]] = {
 }
 
 
-def add(app: typer.Typer) -> None:
-    """Add the commands to the groups of their verbs."""
+def add_surveys(group: typer.Typer, verb: str) -> None:
+    """Add the surveys of a verb to its group."""
     for name, survey in surveys().items():
-        verb, short = name.split("/")
-        group_of(app, verb).command(short, help=survey.__doc__)(command(name))
+        of, short = name.split("/")
+        if of == verb:
+            group.command(short, help=survey.__doc__)(command(name))
 
 
 def command(name: str) -> Callable[..., None]:

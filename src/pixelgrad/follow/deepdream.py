@@ -68,7 +68,11 @@ class Deepdream(Technique):
         None, help="picture that is white where it dreams, black where it does not", role="picture"
     )
     zoom: int = setting(
-        0, lo=0, hi=10_000, help="pictures of a flight into the dream, after it; an animation shows them"
+        0,
+        lo=0,
+        hi=10_000,
+        help="pictures of a flight into the dream, after it; an animation shows them",
+        role="count",
     )
     seed: int = setting(0, lo=0, hi=2**63 - 1, help="of the jitter; the same seed gives the same picture")
 

@@ -17,7 +17,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -49,6 +49,8 @@ ABOUT = {
 class Methods(Survey):
     """Several methods over many pictures: which finds what the classes depend on, depends on the network, and stays the
     same under noise."""
+
+    costly: ClassVar[bool] = True
 
     methods: str = setting(
         "saliency,input-x-gradient,grad-cam", help="names after `pixelgrad show`, with commas between"

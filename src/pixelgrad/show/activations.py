@@ -33,7 +33,9 @@ class Activations(Technique):
     layer: str | None = setting(
         None, help="layer, as `pixelgrad layers` lists them; default: the first stage"
     )
-    channels: int = setting(64, lo=1, help="how many are shown: those with the highest activation")
+    channels: int = setting(
+        64, lo=1, help="how many are shown: those with the highest activation", role="count"
+    )
 
     def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:
         """Maps (n, channels, h, w) of all channels from one forward pass."""

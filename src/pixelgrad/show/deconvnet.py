@@ -44,7 +44,9 @@ class Deconvnet(Technique):
     layer: str | None = setting(None, help="layer, as `pixelgrad layers` names it; default: a middle stage")
     channel: int | None = setting(None, lo=0, help="index of the channel; default: the strongest ones")
     position: str | None = setting(None, help="ROW,COLUMN of the unit in its channel; default: the highest")
-    top: int = setting(9, lo=1, help="how many channels are shown, where none is given: the strongest")
+    top: int = setting(
+        9, lo=1, help="how many channels are shown, where none is given: the strongest", role="count"
+    )
 
     def apply(self, model: Classifier, pixels: Tensor | None, work: Work) -> Result:
         """Projections (n, k, 3, h, w), one gradient for each."""

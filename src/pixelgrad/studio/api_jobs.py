@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response, StreamingResponse
 from starlette.exceptions import HTTPException
 
-from . import events, tasks
+from . import events, surveys, tasks
 from .asking import DECODING, FOREVER, TYPES, asked, body_of
 from .films import film
 from .job import Job
@@ -26,9 +26,14 @@ async def submit(request: Request) -> Any:
     studio, visitor = request.app.state.studio, request.scope["pixelgrad.visitor"]
     studio.desk.room(visitor)  # before anything is looked up
     body = await body_of(request)
-    task = await to_thread.run_sync(tasks.read, body, studio.networks, studio.store)
-    await asked(request, lambda: tasks.check(task, studio.networks))
-    work = partial(perform, task=task, networks=studio.networks, store=studio.store)
+    if isinstance(body, dict) and "survey" in body:
+        question = await to_thread.run_sync(surveys.read, body, studio.networks, studio.data)
+        await asked(request, lambda: surveys.check(question, studio.networks))
+        work = partial(surveys.perform, question=question, networks=studio.networks, store=studio.store)
+    else:
+        task = await to_thread.run_sync(tasks.read, body, studio.networks, studio.store)
+        await asked(request, lambda: tasks.check(task, studio.networks))
+        work = partial(perform, task=task, networks=studio.networks, store=studio.store)
     job = Job(work, visitor, stay=body.get("stay") is True)
     studio.desk.submit(job)
     return {"id": job.id, "position": job.position}

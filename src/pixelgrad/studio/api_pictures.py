@@ -11,6 +11,7 @@ from anyio import to_thread
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from .. import images
 from ..errors import ImageError
@@ -47,13 +48,16 @@ async def bring(request: Request) -> Any:
 async def _received(request: Request, file: Path) -> None:
     """An upload into a file, its bytes counted as they arrive."""
     size = 0
-    with file.open("wb") as written:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size <= BYTES:
-                written.write(chunk)
-            elif size > DRAINED * BYTES:
-                break
+    try:
+        with file.open("wb") as written:
+            async for chunk in request.stream():
+                size += len(chunk)
+                if size <= BYTES:
+                    written.write(chunk)
+                elif size > DRAINED * BYTES:
+                    break
+    except ClientDisconnect as error:
+        raise HTTPException(400, "the file did not arrive whole") from error
     if size > BYTES:
         raise HTTPException(413, f"this file is too large; at most {BYTES // 2**20} MB are read")
 

@@ -3,39 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from ..errors import ImageError, NotFound, OutputError, PixelgradError
 from ..images import SAMPLES
-from . import api_jobs, api_offers, api_page, api_pictures
-from .guards import Guards
+from . import api_page
+from .asking import CLOSING
+from .guards import App, Guards, Receive, Scope, Send
 from .jobs import Desk, Full
 from .networks import Networks
 from .pictures import Brought
 from .store import Store
-from .tasks import Wrong
 from .words import public
+
+if TYPE_CHECKING:
+    from .offered import Offered
 
 
 @dataclass
 class Studio:
-    """All that the routes need. own: pictures that were named at the start, by the id that the page asks for."""
+    """All that the routes need. units: the folder of a report; data: the data sets that surveys may go over."""
 
     networks: Networks
     store: Store
     desk: Desk
     brought: Brought
     units: Path | None = None
+    data: Mapping[str, Offered] = field(default_factory=dict)
     closing: bool = field(default=False)
+    rest: asyncio.Task[None] | None = field(default=None)  # adds the routes that need torch
 
     def close_soon(self) -> None:
         """End the streams of events, so that no reader keeps the server."""
@@ -51,23 +57,25 @@ def app(
     *,
     own: Sequence[Path] = (),
     units: Path | None = None,
+    data: Mapping[str, Offered] | None = None,
     names: tuple[str, ...] = (),
     token: str | None = None,
 ) -> FastAPI:
     """The application. names: by which its machine may be called; token: what everybody has to know."""
     sources = {f"own:{i}": (str(path), path.name) for i, path in enumerate(own)}
     sources |= {f"sample:{name}": (f"sample:{name}", f"sample:{name}") for name in SAMPLES}
-    studio = Studio(networks, store, desk, Brought(store, sources), units)
+    studio = Studio(networks, store, desk, Brought(store, sources), units, data or {})
 
     @asynccontextmanager
     async def life(_: FastAPI) -> AsyncIterator[None]:
+        studio.rest = asyncio.create_task(_add(made, desk.ask(_rest)))
         _begin(studio)
         keeping = asyncio.create_task(_keep(studio))
         yield
         studio.close_soon()
-        keeping.cancel()
-        with suppress(asyncio.CancelledError):
-            await keeping
+        for task in (studio.rest, keeping):
+            task.cancel()
+        await asyncio.gather(studio.rest, keeping, return_exceptions=True)
         desk.close()
 
     made = FastAPI(
@@ -80,10 +88,41 @@ def app(
         },
     )
     made.state.studio = studio
-    for routes in (api_page, api_offers, api_pictures, api_jobs):
-        made.include_router(routes.router)
+    made.include_router(api_page.router)
+    made.add_middleware(Waiting)
     made.add_middleware(Guards, names=names, token=token)
     return made
+
+
+class Waiting:
+    """Around the routes: what is asked of those that are not there yet waits until they are."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """A request."""
+        if scope["type"] == "http":
+            made: FastAPI = scope["app"]
+            if all(route.matches(scope)[0] is Match.NONE for route in made.routes):
+                try:
+                    await asyncio.shield(made.state.studio.rest)
+                except asyncio.CancelledError:  # by the server's end
+                    await _line(503, CLOSING)(scope, receive, send)
+                    return
+        await self._app(scope, receive, send)
+
+
+def _rest() -> list[APIRouter]:
+    """The routes that need torch; importing it takes a second or two, in which the page is there already."""
+    from . import api_find, api_jobs, api_offers, api_pictures
+
+    return [routes.router for routes in (api_offers, api_pictures, api_jobs, api_find)]
+
+
+async def _add(made: FastAPI, rest: Future[list[APIRouter]]) -> None:
+    for router in await asyncio.wrap_future(rest):
+        made.include_router(router)
 
 
 def _begin(studio: Studio) -> None:
@@ -91,6 +130,8 @@ def _begin(studio: Studio) -> None:
     first, *others = studio.networks.names
 
     def warm() -> None:
+        import torch
+
         model = studio.networks.get(first)
         size = model.preprocessing.size or (224, 224)
         model.top(torch.full((1, 3, *size), 0.5, device=model.device), 1)
@@ -109,6 +150,8 @@ async def _keep(studio: Studio) -> None:
 
 
 async def _failed(_: Request, error: Exception) -> JSONResponse:
+    from .tasks import Wrong
+
     status = 400
     kinds = {Wrong: 422, Full: 429, NotFound: 404, ImageError: 415, OutputError: 507}
     for kind, code in kinds.items():

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
-from ..classifier import Classifier
+if TYPE_CHECKING:
+    from ..classifier import Classifier
 
+CLOSING = "the studio is closing"
 JSON_BYTES = 64 * 1024
 DECODING = CapacityLimiter(2)  # decoding is heavy: a few at a time, whoever asks
 FOREVER = {"cache-control": "private, max-age=31536000, immutable"}  # what never changes under its address
@@ -44,7 +46,10 @@ async def body_of(request: Request) -> Any:
 
 async def asked(request: Request, question: Callable[[], Any]) -> Any:
     """The answer of the device's thread."""
-    return await asyncio.wrap_future(request.app.state.studio.desk.ask(question))
+    try:
+        return await asyncio.wrap_future(request.app.state.studio.desk.ask(question))
+    except asyncio.CancelledError as ended:  # by the server's end
+        raise HTTPException(503, CLOSING) from ended
 
 
 async def loaded(request: Request, name: str) -> Classifier:

@@ -6,19 +6,17 @@ import inspect
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from .. import unit_table
 from ..errors import nearest
 from ..images import SAMPLES
 from ..methods import METHOD, comparable
-from ..registry import Setting, techniques
+from ..registry import Setting, surveys, techniques
 from ..technique import Technique
 
 HIDDEN = ("file", "folder")  # of the server's disk: nobody names those from outside
 MOST = 20  # names of classes in an answer
+SHOWN = 64  # of what a setting counts, channels or pictures, at most: each takes work and is a picture on the page
 
 
 def all_techniques(models: Sequence[str]) -> list[dict[str, Any]]:
@@ -39,6 +37,27 @@ def all_techniques(models: Sequence[str]) -> list[dict[str, Any]]:
             "presets": [c for s in technique.settings() if s.name == "preset" for c in s.choices],
         }
         for name, technique in techniques().items()
+    ]
+
+
+def all_surveys(models: Sequence[str], data: bool) -> list[dict[str, Any]]:
+    """Every survey of a data set, in the same words as techniques. data: whether there is one to go over."""
+    return [
+        {
+            "name": name,
+            "verb": "find",
+            "title": survey.title(),
+            "summary": inspect.cleandoc(survey.__doc__ or ""),
+            "exact": inspect.cleandoc(sys.modules[survey.__module__].__doc__ or ""),
+            "needs_pixels": False,
+            "needs_labels": survey.needs_labels,
+            "follows": False,
+            "measurable": False,
+            "available": data or "start the studio with --data FOLDER",
+            "settings": [_setting(s, models) for s in survey.settings()],
+        }
+        # those that any data set will do for come first
+        for name, survey in sorted(surveys().items(), key=lambda item: item[1].needs_labels)
     ]
 
 
@@ -75,7 +94,7 @@ def _setting(s: Setting, models: Sequence[str]) -> dict[str, Any]:
         "default": s.default,
         "help": s.help,
         "lo": s.lo,
-        "hi": s.hi,
+        "hi": highest(s),
         "unit": s.unit,
         "choices": choices,
         "many": s.many,
@@ -83,19 +102,9 @@ def _setting(s: Setting, models: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def units(folder: Path) -> list[dict[str, Any]]:
-    """The layers of a report about units, and the pages and patches of their channels. Raises DataError."""
-    found = []
-    for layer in unit_table.read(folder)["layers"]:
-        name = unit_table.folder_of(layer["layer"])
-        at = f"/units/{quote(name)}"
-        channels = [
-            {"index": c, "url": f"{at}/{c}.html", "patches": f"{at}/{c}-patches.png"}
-            for c in (unit["channel"] for unit in layer["units"])
-            if (folder / name / f"{c}.html").is_file()
-        ]
-        found.append({"layer": layer["layer"], "channels": channels})
-    return found
+def highest(s: Setting) -> float | None:
+    """The highest value that may be asked for here."""
+    return SHOWN if s.role == "count" else s.hi
 
 
 def labels(names: Sequence[str], query: str) -> list[dict[str, Any]]:

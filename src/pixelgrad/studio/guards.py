@@ -37,7 +37,7 @@ HEADERS = {
 SESSION, VISITOR = "pixelgrad-session", "pixelgrad-visitor"  # cookies
 YEAR = 31_536_000
 READING = ("GET", "HEAD", "OPTIONS")
-GUARDED = ("/api/", "/units/")  # with a token; the page itself holds nothing
+GUARDED = ("/api/", "/units/", "/found/")  # with a token; the page itself holds nothing
 
 
 class Guards:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..gradient import Progress
 from .store import new_id
+
+if TYPE_CHECKING:
+    from ..gradient import Progress
 
 FINAL = ("done", "failed", "cancelled")
 
@@ -24,13 +26,17 @@ class Job:
         self.id, self.perform, self.visitor, self.stay = new_id(), perform, visitor, stay
         self.state, self.position = "queued", 0
         self.done = self.total = 0
-        self.score: float | None = None
-        self.curve: list[tuple[int, float]] = []  # step and confidence
+        self.before = 0  # steps that an earlier job has done
+        self.of: str | None = None  # the class that is followed, if it is one
+        self.curve: list[
+            tuple[float, ...]
+        ] = []  # step, and the class's probability and logit, or else the score
         self.frame: tuple[int, bytes] | None = None  # step and JPEG
         self.error: str | None = None
         self.field: str | None = None
         self.result: str | None = None
         self.cancelled = self.paused = False
+        self.cut = False  # ended early, for those who wait
         self.started: float | None = None
         self.ended: float | None = None
         self.rested = 0.0  # seconds in pauses
@@ -54,12 +60,18 @@ class Job:
             self.ended, self.state = time.monotonic(), state
             self.changed()
 
+    @property
+    def seconds(self) -> float:
+        """How long it has been at work, without its pauses."""
+        return 0.0 if self.started is None else (self.ended or time.monotonic()) - self.started - self.rested
+
     def snapshot(self) -> dict[str, Any]:
         """Where it is, as the page is told."""
-        seconds = 0.0
-        if self.started is not None:
-            seconds = (self.ended or time.monotonic()) - self.started - self.rested
-        running = self.state in ("running", "paused") and self.done > 0
+        seconds = self.seconds
+        latest = self.curve[-1][1:] if self.curve else ()
+        confidence, logit = latest if len(latest) == 2 else (None, None)
+        new = self.done - self.before
+        running = self.state in ("running", "paused") and new > 0
         return {
             "id": self.id,
             "state": self.state,
@@ -67,9 +79,12 @@ class Job:
             "done": self.done,
             "total": self.total,
             "seconds": round(seconds, 3),
-            "left": round(seconds / self.done * (self.total - self.done), 1) if running else None,
-            "score": self.score,
-            "confidence": self.curve[-1][1] if self.curve else None,
+            "left": round(seconds / new * (self.total - self.done), 1) if running else None,
+            "class": self.of,
+            "confidence": confidence,
+            "logit": logit,
+            "score": latest[0] if len(latest) == 1 else None,
+            "cut": self.cut,
             "error": self.error,
             "field": self.field,
             "result": self.result,

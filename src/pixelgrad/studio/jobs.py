@@ -1,7 +1,8 @@
 """The queue of a device, and its one thread: a network is used by nobody else.
 
 Jobs wait in one queue. Small questions (the best guesses, a list of layers) are answered between the steps of the job
-at work. A job that is paused lets others go before it: they run between two of its steps.
+at work. A job that is paused lets others go before it: they run between two of its steps. One that has had its share
+of time while others wait is ended: what follows a gradient gives what it has so far, and anything else is cancelled.
 """
 
 from __future__ import annotations
@@ -12,14 +13,17 @@ import traceback
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..errors import PixelgradError
-from ..gradient import Progress, Step, pulsed
+from ..errors import Cancelled, PixelgradError
 from .job import FINAL, Job, Stopped
 from .words import public
 
+if TYPE_CHECKING:
+    from ..gradient import Progress, Step
+
 WAITING, PER_VISITOR = 32, 4
+SHARE = 180.0  # seconds of work after which a job is ended, if others wait
 QUESTIONS = 256  # that wait for an answer
 REMEMBERED = 500  # jobs that are over
 LEFT = 5.0  # seconds without a reader after which a job is given up
@@ -146,11 +150,15 @@ class Desk:
         job.changed()
         state = "failed"
         try:
+            from ..gradient import pulsed  # of torch, which the page does not wait for
+
             with pulsed(lambda: self._pulse(job)):
                 job.result = job.perform(job)
             state = "done"
         except Stopped:
             state = "cancelled"
+        except Cancelled as error:
+            state, job.error = "cancelled", str(error)
         except PixelgradError as error:
             job.error, job.field = public(error), getattr(error, "field", None)
         except Exception as error:
@@ -172,10 +180,18 @@ class Desk:
         job.changed()
 
     def _pulse(self, job: Job) -> None:
-        """Between two passes through a network: answer, stop."""
+        """Between two passes through a network: answer, stop, end what has had its share."""
         self._answer()
         if job.cancelled or self._closing:
             raise Stopped
+        finished = job.total > 0 and job.done >= job.total  # what comes then is only its result
+        if job.seconds > SHARE and not (finished or job.cut) and self._others(job):
+            job.cut = True
+            raise Cancelled(f"ended after {SHARE / 60:.0f} minutes of work, because others are waiting")
+
+    def _others(self, job: Job) -> bool:
+        """Whether others wait, in the queue or to go on after a rest."""
+        return bool(self._waiting) or any(not one.paused for one in self._running if one is not job)
 
     def _rest(self, job: Job) -> None:
         start, job.state = time.monotonic(), "paused"

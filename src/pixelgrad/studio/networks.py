@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
-
-from ..classifier import Classifier
 from ..errors import NotFound
-from ..gradient import Step
-from ..models import load, source_of
-from ..receptive import fields
-from ..registry import sources
 
+if TYPE_CHECKING:  # what loads a network brings torch along, so only when one is wanted
+    from torch import Tensor
+
+    from ..classifier import Classifier
+    from ..taps import Layer
+
+BUNDLED = (
+    "efficientnet_lite0",
+    "tinynet",
+)  # those that come with the install, weights and all; the default first
 REMEMBERED = 256  # pictures whose best guesses are known
-
-
-def bundled() -> list[str]:
-    """The networks that come with the install, weights and all."""
-    return [s.name for s in sources() if not s.prefix and s.names() == [s.name]]
 
 
 class Networks:
@@ -31,13 +29,17 @@ class Networks:
         self.weights = weights
         self._device = device
         self._known: dict[str, Classifier] = {}
+        self._layers: dict[str, list[Layer]] = {}
         self._fields: dict[str, dict[str, Any]] = {}
         self._guesses: dict[tuple[str, str], list[dict[str, Any]]] = {}
 
     def exist(self) -> None:
         """Raises NotFound where one of them does not."""
         for name in self.names:
-            source_of(name)
+            if name not in BUNDLED:
+                from ..models import source_of
+
+                source_of(name)
 
     def check(self, name: object) -> str:
         """The name, if it is one of them. Raises NotFound."""
@@ -52,11 +54,15 @@ class Networks:
     def get(self, name: str) -> Classifier:
         """A network."""
         if name not in self._known:
+            from ..models import load
+
             self._known[name] = load(name, self.weights, self._device)
         return self._known[name]
 
     def layers(self, name: str) -> list[dict[str, Any]]:
         """Its layers; `field` is false as long as receptive fields are not measured."""
+        if name not in self._layers:
+            self._layers[name] = self.get(name).layers()
         measured = self._fields.get(name)
         return [
             {
@@ -66,7 +72,7 @@ class Networks:
                 "shape": list(layer.shape),
                 "field": False if measured is None else measured.get(layer.name),
             }
-            for i, layer in enumerate(self.get(name).layers())
+            for i, layer in enumerate(self._layers[name])
         ]
 
     def measured(self, name: str) -> bool:
@@ -75,6 +81,9 @@ class Networks:
 
     def measure(self, name: str, progress: Any) -> None:
         """Measure its receptive fields, which takes seconds; progress may raise."""
+        from ..gradient import Step
+        from ..receptive import fields
+
         found = fields(self.get(name), lambda done, total: progress(Step(done, total)))
         self._fields[name] = {layer: field and field._asdict() for layer, field in found.items()}
 

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 
 from .. import images, pictures
+from ..registry import techniques
 from ..result import Result
-
-MOST = 64  # maps or images of one picture; of more those with the highest values
+from .describe import SHOWN
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def panels(result: Result, names: Sequence[str]) -> list[Panel]:
         elif values.dim() == 3 and looks and len(values) == 3:
             found.append(map_of(values.sum(0), f"{before}{title}"))
         elif values.dim() == 3 and looks:
-            found += [map_of(values[c], f"{before}channel {c}", c) for c in _highest(values)]
+            found += [map_of(values[c], f"{before}channel {c}", c) for c in _highest(values, _count(result))]
         elif values.dim() == 3:
             found.append(_picture("result", f"{before}{title}", values))
         else:
@@ -77,7 +77,7 @@ def _several(result: Result, i: int, before: str, looks: bool) -> Iterator[Panel
     rows = [row for row in result.table if row.get("image") == i]
     facts = result.report.get("images", [])
     facts = facts[i] if i < len(facts) and isinstance(facts[i], list) else []
-    for k, one in enumerate(values[:MOST]):
+    for k, one in enumerate(values[:SHOWN]):
         title, channel = f"{k + 1}", None
         if k < len(rows) and "layer" in rows[k]:
             title = str(rows[k]["layer"])
@@ -91,7 +91,16 @@ def _several(result: Result, i: int, before: str, looks: bool) -> Iterator[Panel
             yield _picture("result", before + title, one)
 
 
-def _highest(maps: Tensor) -> list[int]:
+def _count(result: Result) -> int:
+    """How many channels were asked for."""
+    settings = techniques()[result.technique.name].settings()
+    counts: list[int] = [
+        result.technique.values().get(s.name, s.default) for s in settings if s.role == "count"
+    ]
+    return min([SHOWN, *counts])
+
+
+def _highest(maps: Tensor, most: int) -> list[int]:
     """The channels of maps (c, h, w) that are shown, the one with the highest value first."""
     order: list[int] = maps.amax((1, 2)).sort(descending=True, stable=True).indices.tolist()
-    return order[:MOST]
+    return order[:most]

@@ -30,7 +30,8 @@ class Asked:
 def made_by(
     technique: Technique, settings: Mapping[str, Any], task: Task, model: Classifier, progress: Progress
 ) -> Result:
-    """The library's own recipe, run; then in the names that visitors know."""
+    """The library's own recipe, run; then in the names that visitors know. Of frames only those that make a film of
+    their own (a flight) are kept: others are seen on the way (watch.py)."""
     asked = {
         "technique": technique.name,
         "settings": dict(settings),
@@ -38,7 +39,7 @@ def made_by(
         "weights": None,
         "images": [{"path": str(p.path), "sha256": p.sha256} for p in task.pictures],
     }
-    result = recipe.run(asked, model=model, progress=progress)
+    result = recipe.run(asked, model=model, progress=progress, frames=1)
     named = task.named if not task.compare else settings
     here = {str(v): str(named[k]) for k, v in settings.items() if k in named and named[k] != v}
     return replace(

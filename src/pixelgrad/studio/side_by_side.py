@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from PIL import Image
-
-from .. import images, pictures
+from .. import comparison, images
 from ..classifier import Classifier
-from ..errors import PixelgradError
-from ..gradient import Step
-from ..methods import of_picture
+from ..errors import Cancelled, PixelgradError
+from ..gradient import Progress
+from ..heatmaps import OWN
 from ..result import Result
 from . import words
 from .job import Job
@@ -24,43 +21,38 @@ from .tasks import Task, Wrong
 
 def compared(job: Job, task: Task, model: Classifier) -> tuple[dict[str, Any], dict[str, bytes]]:
     """A sheet of several methods; those that do not suit the network are left out, and it is said why."""
-    results: dict[str, Result] = {}
+    methods = {technique.name.removeprefix("show/"): technique for technique in task.techniques}
     left: dict[str, str] = {}
-    count = len(task.techniques)
-    for i, technique in enumerate(task.techniques):
 
-        def progress(step: Step, i: int = i) -> None:
-            job.between(Step(i * 100 + 100 * step.done // max(1, step.total), count * 100))
+    def one(name: str, progress: Progress) -> Result:
+        return made_by(methods[name], methods[name].values(), task, model, progress)
 
-        progress(Step(0, 1))
-        try:
-            result = made_by(technique, technique.values(), task, model, progress)
-            if result.inputs is None or not of_picture(result, result.inputs):
-                raise PixelgradError("it gives no map of the picture")
-            results[technique.name] = result
-        except PixelgradError as error:
-            left[technique.name] = words.public(error)
-    if not results:
-        name, reason = next(iter(left.items()))
-        raise Wrong(f"{name}: {reason}", "compare")
+    try:
+        results = comparison.compare(list(methods), one, job.between, left)
+    except Cancelled:
+        raise
+    except PixelgradError as error:
+        raise Wrong(error, "compare") from error
     paths = [p.name for p in task.pictures]
     found: list[Panel] = []
-    for k, (name, result) in enumerate(results.items()):
+    for k, result in enumerate(results.values()):
+        name = result.technique.name
         of = [replace(p, title=name) if p.name == "map" else p for p in panels(result, paths)]
         found += [p for p in of if p.name == "map" or (k == 0 and p.name == "original")]
     first = next(iter(results.values()))
     target = task.techniques[0].values().get("target")
-    short = [name.removeprefix("show/") for name in results]
-    picture = images.encode(sheet(results), "picture.png")
+    picture = images.encode(comparison.sheet(paths, results, OWN), "picture.png")
+    left = {methods[name].name: words.public(PixelgradError(reason)) for name, reason in left.items()}
+    made = {result.technique.name: result for result in results.values()}
     about = {
         "technique": None,
-        "compare": list(results),
+        "compare": list(made),
         "settings": {} if target is None else {"target": plain(target)},
         "titles": list(first.titles),
-        "report": {"left_out": left, **{name: plain(r.report) for name, r in results.items()}},
-        "command": words.compared(short, target, paths, task.model, first.weights),
+        "report": {"left_out": left, **{name: plain(r.report) for name, r in made.items()}},
+        "command": words.compared(list(results), target, paths, task.model, first.weights),
         "python": words.python(
-            {name: result.technique.values() for name, result in results.items()},
+            {name: result.technique.values() for name, result in made.items()},
             paths,
             task.model,
             first.weights,
@@ -68,21 +60,10 @@ def compared(job: Job, task: Task, model: Classifier) -> tuple[dict[str, Any], d
         ),
         "frames": 0,
         "steps": [],
+        "class": None,
         "curve": [],
-        "trust": None,
+        "trust": [],
         "panels": described(found),
         "files": [{"name": "compare.png", "url": "picture.png"}],
     }
     return about, {**panel_files(found), "picture.png": picture}
-
-
-def sheet(results: Mapping[str, Result]) -> Image.Image:
-    """A row for each picture, a column for each method."""
-    first = next(iter(results.values()))
-    assert first.inputs is not None
-    drawn = [result.maps() for result in results.values()]
-    rows = [
-        [pictures.enlarged(images.to_image(x)), *(maps[i] for maps in drawn)]
-        for i, x in enumerate(first.inputs)
-    ]
-    return pictures.sheet(rows, ["photograph", *(name.removeprefix("show/") for name in results)])

@@ -1,6 +1,7 @@
 """Pictures and results on disk: each a folder that is there whole or not at all, the oldest removed over a quota.
 
     FOLDER/pictures/ID/about.json picture.png        FOLDER/results/ID/about.json picture.png …
+    FOLDER/runs/ID/                                  what surveys go on in, which grows
 
 What is announced is on disk already, so whoever kills the server loses only what was being made.
 """
@@ -22,7 +23,7 @@ from typing import Any
 from ..errors import OutputError
 
 QUOTA = 2**30  # bytes
-KINDS = ("pictures", "results")
+KINDS = ("pictures", "results", "runs")
 ABOUT = "about.json"
 STALE = 3600.0  # seconds after which what is half-written was left by a server that is gone
 
@@ -70,6 +71,25 @@ class Store:
             self._sizes[kind, made] = (time.time(), _bytes(self.folder / kind / made))
         self._sweep()
 
+    def room(self, kind: str, made: str) -> Path:
+        """The folder of an id, for work that goes on there; what is in it now counts. Raises OutputError."""
+        folder = self.folder / kind / made
+        try:
+            folder.mkdir(exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"this cannot be kept: {(error.strerror or str(error)).lower()}") from error
+        with self._lock:
+            self._sizes[kind, made] = (time.time(), _bytes(folder))
+        self.use(kind, made)
+        self._sweep()
+        return folder
+
+    def remove(self, kind: str, made: str) -> None:
+        """Remove what is under an id."""
+        with self._lock:
+            self._sizes.pop((kind, made), None)
+        shutil.rmtree(self.folder / kind / made, ignore_errors=True)
+
     def about(self, kind: str, made: str) -> dict[str, Any] | None:
         """What is said about an id; None where there is none (any more)."""
         data = self.read(kind, made, ABOUT)
@@ -108,4 +128,4 @@ class Store:
 
 
 def _bytes(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir())
+    return sum(file.stat().st_size for file in folder.rglob("*"))

@@ -13,7 +13,7 @@ from ..methods import comparable, known
 from ..objectives.of_class import indices
 from ..registry import Setting, make, techniques
 from ..technique import Technique
-from .describe import available, offered
+from .describe import SHOWN, available, offered
 from .networks import Networks
 from .store import Store
 
@@ -56,14 +56,14 @@ def read(body: Any, networks: Networks, store: Store) -> Task:
     """The task that a request's JSON describes. Raises Wrong."""
     if not isinstance(body, dict):
         raise Wrong("a job is an object: {technique, settings, model, pictures}")
-    model = _blamed("model", lambda: networks.check(body.get("model", networks.names[0])))
+    model = blaming("model", lambda: networks.check(body.get("model", networks.names[0])))
     ids, settings = body.get("pictures", []), body.get("settings", {})
     if not isinstance(ids, list) or len(ids) > PICTURES:
         raise Wrong(f"pictures is a list of at most {PICTURES} ids", "pictures")
     if not isinstance(settings, dict):
         raise Wrong(f"settings is an object; got {type(settings).__name__}")
     pictures = tuple(picture(made, store) for made in ids)
-    settings = {name: _plain(name, value) for name, value in settings.items() if value is not None}
+    settings = {name: plain_value(name, value) for name, value in settings.items() if value is not None}
     if (names := body.get("compare")) is not None:
         return Task(_compared(names, settings, pictures), model, pictures, compare=True)
     name = body.get("technique")
@@ -76,7 +76,7 @@ def read(body: Any, networks: Networks, store: Store) -> Task:
         raise Wrong(f"{name} looks at a picture; choose one", "pictures")
     trust = body.get("trust") is True and name.removeprefix("show/") in comparable()
     real, named = _settings(name, offered(technique), settings, networks, store)
-    made = _made(name, real)
+    made = made_of(name, real)
     named = {key: named[key] for key in made.values() if key in named}
     return Task((made,), model, pictures, real, named, trust=trust)
 
@@ -100,12 +100,12 @@ def check(task: Task, networks: Networks) -> None:
             if value is None:
                 continue
             if s.role == "class":
-                _blamed(s.name, lambda value=value: indices(value, model))  # type: ignore[misc]
+                blaming(s.name, lambda value=value: indices(value, model))  # type: ignore[misc]
             elif s.role == "layer":
                 for one in value if isinstance(value, tuple) else (value,):
-                    _blamed(s.name, lambda one=one: model.layer(one))  # type: ignore[misc]
+                    blaming(s.name, lambda one=one: model.layer(one))  # type: ignore[misc]
             elif s.role == "objective":
-                _blamed(s.name, lambda value=value: value.resolve(model))  # type: ignore[misc]
+                blaming(s.name, lambda value=value: value.resolve(model))  # type: ignore[misc]
 
 
 def _compared(names: Any, settings: dict[str, Any], pictures: Sequence[Picture]) -> tuple[Technique, ...]:
@@ -117,8 +117,8 @@ def _compared(names: Any, settings: dict[str, Any], pictures: Sequence[Picture])
     if other := sorted(set(settings) - {"target"}):
         raise Wrong(f"methods that are compared have a target in common, and no {other[0]}", other[0])
     among = comparable()
-    chosen = dict.fromkeys(_blamed("compare", lambda n=n: known(n, among)) for n in names)  # type: ignore[misc]
-    return tuple(_made(f"show/{name}", settings) for name in chosen)
+    chosen = dict.fromkeys(blaming("compare", lambda n=n: known(n, among)) for n in names)  # type: ignore[misc]
+    return tuple(made_of(f"show/{name}", settings) for name in chosen)
 
 
 def _settings(
@@ -130,23 +130,25 @@ def _settings(
     for key, value in given.items():
         if key not in by_name:
             raise Wrong(NotFound(f"setting of {name}", key, by_name, f"it has {', '.join(by_name)}"), key)
+        if isinstance(value, (int, float)) and by_name[key].role == "count" and value > SHOWN:
+            raise Wrong(f"{key} is at most {SHOWN} in the studio; got {value}", key)
         if by_name[key].role == "model":
-            _blamed(key, lambda value=value: networks.check(value))  # type: ignore[misc]
+            blaming(key, lambda value=value: networks.check(value))  # type: ignore[misc]
         elif by_name[key].role == "picture" and value not in [f"sample:{n}" for n in SAMPLES]:
-            found = _blamed(key, lambda value=value: picture(value, store))  # type: ignore[misc]
+            found = blaming(key, lambda value=value: picture(value, store))  # type: ignore[misc]
             real[key], named[key] = str(found.path), found.name
     return real, named
 
 
-def _made(name: str, settings: dict[str, Any]) -> Technique:
-    """The technique. To blame for an error is the setting that it begins with, or that is wrong by itself."""
+def made_of(name: str, settings: dict[str, Any]) -> Any:
+    """The technique or survey. To blame for an error is the setting that it begins with, or that is wrong by itself."""
     try:
-        made: Technique = make(name, **settings)
+        made = make(name, **settings)
     except PixelgradError as error:
         if (first := blamed(error, settings)) is not None:
             raise Wrong(error, first) from error
         for key, value in settings.items():
-            _blamed(key, lambda key=key, value=value: make(name, **{key: value}))  # type: ignore[misc]
+            blaming(key, lambda key=key, value=value: make(name, **{key: value}))  # type: ignore[misc]
         raise Wrong(error) from error
     return made
 
@@ -157,7 +159,7 @@ def blamed(error: PixelgradError, names: Sequence[str] | Mapping[str, Any]) -> s
     return first if first in names else None
 
 
-def _blamed(field: str, work: Callable[[], Any]) -> Any:
+def blaming(field: str, work: Callable[[], Any]) -> Any:
     """The outcome of work for which one field is to blame where it fails."""
     try:
         return work()
@@ -165,10 +167,10 @@ def _blamed(field: str, work: Callable[[], Any]) -> Any:
         raise Wrong(error, field) from error
 
 
-def _plain(name: str, value: Any) -> Any:
+def plain_value(name: str, value: Any) -> Any:
     """A value as settings have it: a number, a switch, a text, or several. Raises Wrong."""
     if isinstance(value, list) and len(value) <= SEVERAL:
-        return tuple(_plain(name, one) for one in value if not isinstance(one, list))
+        return tuple(plain_value(name, one) for one in value if not isinstance(one, list))
     good = isinstance(value, (bool, int, float, str))
     if isinstance(value, str) and len(value) > LENGTH:
         raise Wrong(f"{name} has {len(value):,} letters; at most {LENGTH:,} are read", name)

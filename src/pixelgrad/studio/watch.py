@@ -1,8 +1,10 @@
-"""What is seen of a job while it runs: pictures along the way, and how sure the network is of the class."""
+"""What is seen of a job while it runs: pictures along the way, and how sure the network is of the class, or the score
+that is followed where there is none."""
 
 from __future__ import annotations
 
 import io
+import math
 import time
 
 import torch
@@ -14,60 +16,73 @@ from ..classifier import Classifier
 from ..gradient import Step
 from .job import Job
 
-SIDE = 320  # at most, of a picture along the way
-FRAME_EVERY, CONFIDENCE_EVERY = 0.1, 0.25  # seconds
-KEPT = 64  # pictures along the way at the end, or half as many
+SIDE = 320  # at most, of a picture that is streamed
+FRAME_EVERY, POINT_EVERY = 0.1, 0.25  # seconds
+KEPT = 64  # pictures along the way at the end, of their own size; of large ones fewer
+PIXELS = 32 * 2**20  # in all of those
 TOGETHER = 4  # pictures of a batch in one of those
 
 
 class Watch:
-    """The progress of a job. target: the class whose probability is drawn, if there is one."""
+    """The progress of a job. target: the class that is followed, if it is one."""
 
     def __init__(self, job: Job, model: Classifier, target: int | None) -> None:
         self._job, self._model, self._target = job, model, target
         self._framed = self._asked = 0.0
-        self._seen, self._gap = 0, 1  # pictures made, and of how many one is kept
-        self.frames: list[tuple[int, bytes]] = []  # step and JPEG, evenly thinned
+        self._latest: Step | None = None
+        self.frames: list[tuple[int, bytes]] = []  # step and JPEG, evenly spaced
+        job.of = None if target is None else model.label_of(target)
 
     def __call__(self, step: Step) -> None:
         if step.pixels is not None:
-            now, last = time.monotonic(), step.done == step.total
-            if self._target is not None and (last or now - self._asked >= CONFIDENCE_EVERY):
-                self._ask(step.done, step.pixels)
-            if last or now - self._framed >= FRAME_EVERY:
-                self._frame(step.done, step.pixels, last)
-            if step.score is not None and bool(step.score.isfinite().all()):
-                self._job.score = float(step.score.mean())
+            if self._latest is not None and step.pixels is self._latest.pixels:
+                self._see(self._latest, True)  # all pictures were finished before the last step
+            else:
+                self._see(step, step.done == step.total)
+                self._latest = step
         self._job.between(step)
 
+    def _see(self, step: Step, last: bool) -> None:
+        assert step.pixels is not None
+        now, curve = time.monotonic(), self._job.curve
+        if (last or now - self._asked >= POINT_EVERY) and not (curve and curve[-1][0] == step.done):
+            point = self._point(step)
+            if all(map(math.isfinite, point)):
+                curve.append((step.done, *point))
+            self._asked = time.monotonic()  # after it: the job is to get its share where this takes long
+        if last or now - self._framed >= FRAME_EVERY:
+            self._job.frame = (step.done, small(step.pixels))
+            self._framed = time.monotonic()
+        most = max(2, min(KEPT, PIXELS // step.pixels[:TOGETHER, 0].numel()))
+        new = not self.frames or self.frames[-1][0] != step.done
+        if new and (last or step.done % math.ceil(step.total / most) == 0):
+            self.frames.append((step.done, jpeg(step.pixels)))
+
     @torch.no_grad()
-    def _ask(self, step: int, pixels: Tensor) -> None:
-        assert self._target is not None
-        first = pixels[:1]
+    def _point(self, step: Step) -> tuple[float, ...]:
+        """Probability and logit of the class in the first picture; or the score, which has the penalties in it."""
+        if self._target is None:
+            return () if step.score is None else (float(step.score.mean()),)
+        assert step.pixels is not None
+        first = step.pixels[:1]
         size = self._model.preprocessing.size
         if size is not None and tuple(first.shape[-2:]) != size:
             first = self._model.preprocessing.differentiable(first)
-        confidence = float(self._model(first.clamp(0, 1)).double().softmax(1)[0, self._target])
-        self._job.curve.append((step, confidence))
-        self._asked = time.monotonic()  # after it: the job is to get its share where this takes long
+        logits = self._model(first.clamp(0, 1)).double()[0]
+        return float(logits.softmax(0)[self._target]), float(logits[self._target])
 
-    def _frame(self, step: int, pixels: Tensor, last: bool) -> None:
-        jpeg = small(pixels)
-        self._job.frame = (step, jpeg)
-        self._framed = time.monotonic()
-        if len(self.frames) == KEPT:
-            self.frames, self._gap = self.frames[::2], 2 * self._gap
-        if last or self._seen % self._gap == 0:
-            self.frames.append((step, jpeg))
-        self._seen += 1
+
+def jpeg(pixels: Tensor, quality: int = 92) -> bytes:
+    """Pictures of a batch side by side, in their own size."""
+    row, data = pixels.detach()[:TOGETHER], io.BytesIO()
+    images.to_image(torch.cat(list(row), 2)).save(data, "JPEG", quality=quality, subsampling=0)
+    return data.getvalue()
 
 
 def small(pixels: Tensor) -> bytes:
-    """Pictures of a batch side by side, as a small JPEG."""
+    """The same, to be streamed."""
     row = pixels.detach()[:TOGETHER]
     factor = SIDE / max(row.shape[-2:])
     if factor < 1:
         row = F.interpolate(row, [max(1, round(side * factor)) for side in row.shape[-2:]], mode="area")
-    data = io.BytesIO()
-    images.to_image(torch.cat(list(row), 2)).save(data, "JPEG", quality=85)
-    return data.getvalue()
+    return jpeg(row, 85)

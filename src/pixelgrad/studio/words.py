@@ -8,8 +8,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..recipe import default_name
-
 _PATH = re.compile(r"""(?<![\w.~:/])(?:/[^\s/'":,;()]+)+/([^\s/'":,;()]+)""")
 
 
@@ -24,12 +22,12 @@ def command(
     """The command line. values: the settings that are not the defaults."""
     words = ["pixelgrad", *technique.split("/"), *paths]
     for name, value in values.items():
-        option = name.replace("_", "-")
+        option = f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
         for one in value if isinstance(value, (tuple, list)) else (value,):
             if isinstance(one, bool):
-                words.append(f"--{option}" if one else f"--no-{option}")
+                words.append(option if one else f"--no-{option.lstrip('-')}")
             else:
-                words += [f"--{option}", str(one)]
+                words += [option, str(one)]
     return shlex.join([*words, *_of(model, weights)])
 
 
@@ -53,6 +51,8 @@ def python(
 ) -> str:
     """The code. techniques: by name, with the settings that are not the defaults. own_size: whether photographs stay as
     they are."""
+    from ..recipe import default_name  # of torch, which errors in words do not wait for
+
     load = ", ".join([_quoted(model), *([] if weights is None else [f"weights={_quoted(weights)}"])])
     lines = ["import pixelgrad as pg", "", f"model = pg.load({load})"]
     given = "model"
@@ -65,6 +65,22 @@ def python(
         settings = "".join(f", {key}={_quoted(value)}" for key, value in values.items())
         lines.append(f"result = pg.make({_quoted(name)}{settings}).run({given})")
         lines.append(f"result.save({_quoted(default_name(name, paths))})")
+    return "\n".join(lines) + "\n"
+
+
+def surveyed(
+    survey: str, values: Mapping[str, Any], data: str, out: str, model: str, weights: str | None
+) -> str:
+    """The code of a survey of a data set, into the folder `out`."""
+    load = ", ".join([_quoted(model), *([] if weights is None else [f"weights={_quoted(weights)}"])])
+    settings = "".join(f", {key}={_quoted(value)}" for key, value in values.items())
+    lines = [
+        "import pixelgrad as pg",
+        "",
+        f"model = pg.load({load})",
+        f"done = pg.run_over(pg.make({_quoted(survey)}{settings}), model, {_quoted(data)}, {_quoted(out)})",
+        'print(*done.found, sep="\\n")',
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from .. import images, recipe
 from ..classifier import Classifier
-from ..errors import PixelgradError
+from ..errors import Cancelled, PixelgradError
 from ..gradient import Step
-from ..objectives.of_class import indices
+from ..objectives.of_class import OfClass, Target, indices
 from ..result import Result
 from ..technique import Technique
-from ..trust import trust
+from ..trust import Card, trust
 from . import words
 from .describe import follows
 from .job import Job
@@ -22,7 +24,7 @@ from .run import made_by
 from .side_by_side import compared
 from .store import Store, new_id
 from .tasks import Task, Wrong, blamed
-from .watch import Watch
+from .watch import Watch, jpeg
 
 
 def perform(job: Job, task: Task, networks: Networks, store: Store) -> str:
@@ -38,6 +40,7 @@ def perform(job: Job, task: Task, networks: Networks, store: Store) -> str:
     about |= {
         "id": made,
         "model": task.model,
+        "cut": job.cut,
         "pictures": [{"name": p.name, "url": f"/api/pictures/{p.id}.png"} for p in task.pictures],
     }
     for kind in ("panels", "files"):
@@ -52,14 +55,20 @@ def _single(job: Job, task: Task, model: Classifier) -> tuple[dict[str, Any], di
     watch = Watch(job, model, _aim(technique, task, model))
     try:
         result = made_by(technique, task.settings, task, model, watch)
+    except Cancelled:
+        raise
     except PixelgradError as error:
         raise Wrong(error, blamed(error, [s.name for s in technique.settings()])) from error
-    job.between(Step(job.total, job.total))
+    with suppress(Cancelled):  # what there is by now is kept
+        job.between(Step(job.total, job.total))
+    frames, steps = [data for _, data in watch.frames], [step for step, _ in watch.frames]
+    if len(result.frames) > 1:  # a film of its own, of pictures that are not evenly apart
+        frames, steps = [jpeg(frame.float() / 255) for frame in result.frames], []
     paths = [p.name for p in task.pictures]
     weights = result.weights
     shown = panels(result, paths)
     file = recipe.default_name(technique.name, paths)
-    files = {f"frame-{i}.jpg": jpeg for i, (_, jpeg) in enumerate(watch.frames)}
+    files = {f"frame-{i}.jpg": data for i, data in enumerate(frames)}
     files |= panel_files(shown) | saved(result, file)
     about = {
         "technique": technique.name,
@@ -68,33 +77,49 @@ def _single(job: Job, task: Task, model: Classifier) -> tuple[dict[str, Any], di
         "report": plain(result.report),
         "command": words.command(technique.name, task.named, paths, task.model, weights),
         "python": words.python({technique.name: task.named}, paths, task.model, weights, technique.own_size),
-        "frames": len(watch.frames),
-        "steps": [step for step, _ in watch.frames],
+        "frames": len(frames),
+        "steps": steps,
+        "class": job.of,
         "curve": job.curve,
-        "trust": _trusted(job, technique, result, model) if task.trust else None,
+        "trust": _trusted(job, technique, result, model, paths) if task.trust else [],
         "panels": described(shown),
         "files": downloads(file, files),
     }
     return about, files
 
 
-def _trusted(job: Job, technique: Technique, result: Result, model: Classifier) -> dict[str, Any]:
-    """The trust card of the first picture's map."""
-    assert result.inputs is not None
-    card = trust(technique, model, result.inputs[:1], job.between)[0]
-    rows = [
-        {"name": row.name, "value": row.map, "baseline": row.edges, "random": row.random, "words": row.good}
-        for row in card.rows
+def _trusted(
+    job: Job, technique: Technique, result: Result, model: Classifier, names: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The trust card of each picture's map; none where others have waited for too long."""
+    cards: Sequence[Card] = ()
+    with suppress(Cancelled):
+        cards = trust(technique, model, result.inputs, job.between)
+    return [
+        {
+            "picture": name,
+            "title": card.title,
+            "figures": plain(
+                [
+                    {"name": r.name, "value": r.map, "baseline": r.edges, "random": r.random, "words": r.good}
+                    for r in card.rows
+                ]
+            ),
+            "words": card.sentence,
+        }
+        for name, card in zip(names, cards, strict=False)
     ]
-    return {"title": card.title, "figures": plain(rows), "words": card.sentence}
 
 
 def _aim(technique: Technique, task: Task, model: Classifier) -> int | None:
-    """The class whose probability is drawn while a gradient is followed: the one asked for, or else the one that the
-    network sees in the picture."""
-    if not follows(technique.name):
+    """The class that a technique follows, or is led away from: the one asked for, or else the one that the network sees
+    in the picture. None where it follows another score."""
+    objective = getattr(technique, "objective", None)
+    of_class = hasattr(technique, "target") if objective is None else isinstance(objective, OfClass)
+    if not follows(technique.name) or not of_class:
         return None
-    target = indices(getattr(technique, "target", None), model)
+    asked: Target = getattr(technique if objective is None else objective, "target", None)
+    target = indices(asked, model)
     if isinstance(target, tuple):
         target = target[0]
     if target is None and task.pictures:

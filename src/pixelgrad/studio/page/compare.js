@@ -3,7 +3,7 @@
 import { classChooser } from "./class.js";
 import { el, fill } from "./dom.js";
 import { aims, of, state } from "./state.js";
-import { t } from "./words.js";
+import { t, told } from "./words.js";
 
 let picked = null; // names of the methods; at first all that can be measured, and so compared
 
@@ -21,9 +21,9 @@ export function compareForm(form, onrun) {
   problem.id = "compare-error";
   fill(form,
     el("div", { className: "field" }, el("label", { htmlFor: "compare-class" }, t("target")), chooser.node),
-    el("fieldset", {}, el("legend", {}, t("compare_pick")), methods.map((one) => el("label", { className: "check", title: one.summary },
+    el("fieldset", {}, el("legend", {}, t("compare_pick")), methods.map((one) => el("label", { className: "check", title: told(one.summary) },
       el("input", { type: "checkbox", checked: picked.has(one.name), onchange: (event) => (event.target.checked ? picked.add(one.name) : picked.delete(one.name)) }),
-      el("span", {}, one.title)))),
+      el("span", {}, told(one.title))))),
     problem, el("button", { className: "run", type: "submit" }, t("run")));
   const error = (field, words) => {
     problem.hidden = !words;

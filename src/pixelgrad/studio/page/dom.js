@@ -40,4 +40,4 @@ export function figures(value) {
   return (size >= 1e-3 && size < 1e5 ? String(Number(value.toPrecision(3))) : value.toExponential(1)).replace("-", "−");
 }
 
-export const percent = (p) => `${(100 * p).toFixed(1)} %`;
+export const percent = (p) => `${(100 * p).toFixed(1)}%`;

@@ -2,7 +2,7 @@
 
 import { classChooser } from "./class.js";
 import { el, fill } from "./dom.js";
-import { t } from "./words.js";
+import { t, told } from "./words.js";
 
 /** Fill `form` for `technique`. `values`: settings that are not the defaults, which the form keeps up to date.
  * options: {model, layers, onclass(label), onrun(), extra: further nodes}. Returns {error(field, words), valid()}. */
@@ -24,7 +24,7 @@ export function techniqueForm(form, technique, values, options) {
     options.extra, general,
     el("button", { className: "run", type: "submit", disabled: technique.available !== true }, t("run")),
     technique.available === true ? null
-      : el("p", { className: "error" }, t("unavailable", { why: technique.available })));
+      : el("p", { className: "error" }, t("unavailable", { why: told(technique.available) })));
 
   function error(name, words) {
     for (const known of fields.values()) known.say("");
@@ -57,7 +57,7 @@ function field(setting, values, options) {
   const limits = range(setting);
   const facts = [setting.default === null || setting.kind === "bool" ? "" : t("default_is", { value: setting.default }), limits];
   const help = el("p", { id: `${id}-help`, className: "help" },
-    [setting.help, facts.filter(Boolean).join(", ")].filter(Boolean).join(" · "));
+    [told(setting.help), facts.filter(Boolean).join(t("comma"))].filter(Boolean).join(" · "));
   const set = (value) => {
     if (value === "" || value === null || value === setting.default) delete values[setting.name];
     else values[setting.name] = value;
@@ -65,7 +65,7 @@ function field(setting, values, options) {
   const { node, input } = control(setting, id, values[setting.name], set, options);
   input.id = id;
   input.setAttribute("aria-describedby", `${id}-help ${id}-error`);
-  const label = el("label", { htmlFor: id }, setting.name === "target" ? t("target") : setting.name.replaceAll("_", " "));
+  const label = el("label", { htmlFor: id }, name(setting));
   const whole = el("div", { className: `field ${setting.kind}`, "data-role": setting.role }, label, node, help, problem);
   return {
     node: whole, input,
@@ -77,6 +77,13 @@ function field(setting, values, options) {
       else input.removeAttribute("aria-invalid");
     },
   };
+}
+
+/** What a setting is called; in another language also by its own name, which errors and the command line have. */
+function name(setting) {
+  if (setting.name === "target") return t("target");
+  const [own, ours] = [setting.name.replaceAll("_", " "), told(setting.name)];
+  return ours === setting.name ? own : [ours, " ", el("span", { className: "quiet" }, own)];
 }
 
 function control(setting, id, value, set, options) {
@@ -100,7 +107,7 @@ function control(setting, id, value, set, options) {
       value: String(value ?? setting.default ?? ""), placeholder: t(options.presets ? "from_preset" : "automatic"),
       oninput: () => set(input.value.trim() === "" ? null : number(input.value)),
     });
-    const node = setting.unit ? el("span", { className: "with-unit" }, input, el("span", { className: "quiet" }, setting.unit)) : input;
+    const node = setting.unit ? el("span", { className: "with-unit" }, input, el("span", { className: "quiet" }, told(setting.unit))) : input;
     return { node, input };
   }
   const layers = setting.role === "layer" ? el("datalist", { id: `${id}-list` },

@@ -1,7 +1,8 @@
 // The network as a list of layers; a layer's channels on this picture; and what one channel looks for.
 
 import { get, image } from "./api.js";
-import { $, el, fill } from "./dom.js";
+import { el, fill } from "./dom.js";
+import { patched, unit } from "./find.js";
 import { Run } from "./run.js";
 import { stage } from "./stage.js";
 import { named, state } from "./state.js";
@@ -18,8 +19,11 @@ export function leave() {
 
 /** The layers of the model; read again while their receptive fields are still being measured. */
 export async function layersOf(model) {
-  if (!measured(state.layers[model])) state.layers[model] = await get(`/api/models/${encodeURIComponent(model)}/layers`);
-  return state.layers[model];
+  if (measured(state.layers[model])) return state.layers[model];
+  const answer = await get(`/api/models/${encodeURIComponent(model)}/layers`);
+  const fields = new Map(answer.map((layer) => [layer.name, layer.field]));
+  // the list stays what it was: of a later answer only the fields are new
+  return (state.layers[model] = state.layers[model]?.map((layer) => ({ ...layer, field: fields.get(layer.name) })) ?? answer);
 }
 
 const measured = (list) => list?.every((layer) => layer.field !== false) ?? false;
@@ -42,6 +46,7 @@ export async function layers(form, chosen = null) {
     el("span", { className: "name" }, layer.name), el("span", { className: "quiet small" }, about(layer)))));
   const whole = fill(form, el("h2", {}, t("layers")), el("ol", { className: "layers" }, rows)).lastChild;
   if (!measured(list)) measure();
+  patched(model).then((names) => rows.forEach(({ firstChild: row }) => names.has(row.dataset.layer) && row.querySelector(".name").append(el("span", { className: "badge" }, t("has_patches")))));
 
   async function measure() {
     while (!measured(list)) {
@@ -51,6 +56,7 @@ export async function layers(form, chosen = null) {
     }
     for (const row of rows) {
       const layer = list.find((one) => one.name === row.firstChild.dataset.layer);
+      if (!layer) continue;
       row.firstChild.lastChild.textContent = about(layer);
       if (layer.name === chosen) stage.head.querySelector(".summary").textContent = about(layer);
     }
@@ -61,7 +67,7 @@ export async function layers(form, chosen = null) {
     chosen = layer.name;
     for (const row of rows) row.firstChild.setAttribute("aria-pressed", String(row.firstChild.dataset.layer === chosen));
     if (!state.picture?.id) return stage.say(t("needs_picture"));
-    stage.open({ title: layer.name, summary: about(list.find((one) => one.name === chosen)), verb: "layers" });
+    stage.open({ title: layer.name, summary: about(list.find((one) => one.name === chosen) ?? layer), verb: "layers" });
     fill(stage.pictures);
     const spec = { technique: "show/activations", settings: { layer: layer.name, channels: SHOWN }, model, pictures: [state.picture.id], trust: false };
     const run = new Run(spec);
@@ -75,7 +81,7 @@ export async function layers(form, chosen = null) {
 const about = (layer) => [layer.kind, layer.shape.join("×"), sees(layer)].filter(Boolean).join(" · ");
 
 function sees({ field }) {
-  if (field === false) return "";
+  if (field === false || field === undefined) return "";
   if (!field) return `${t("sees")} ${t("whole")}`;
   return `${t("sees")} ${field.height === field.width ? field.height : `${field.height}×${field.width}`} px`;
 }
@@ -116,13 +122,11 @@ function channels(layer, result) {
 async function channel(place, layer, panel) {
   leave();
   const own = el("figure", {}, el("figcaption", {}, t("answers")), el("img", { src: panel.url, alt: t("channel", { n: panel.channel }) }));
-  const free = state.techniques.find((one) => one.verb === "follow" && !one.needs_pixels && one.settings.some((s) => s.role === "objective"));
-  const objective = free?.settings.find((s) => s.role === "objective").name;
   const here = { layer: layer.name, channel: panel.channel };
+  const raised = { objective: `Channel('${layer.name}', ${panel.channel})`, preset: "quick" };
   const jobs = [
     named("show/deconvnet") && [t("projection"), "show/deconvnet", here, true],
-    free ? [t("optimised"), free.name, { [objective]: `Channel('${layer.name}', ${panel.channel})` }, false]
-      : [t("optimised_dream"), "follow/deepdream", here, true],
+    [t("optimised"), "follow/class-visualization", raised, false],
   ].filter(Boolean).map(([title, technique, settings, wants]) => {
     const status = el("div");
     const picture = el("a", { className: "blank small" });
@@ -157,32 +161,4 @@ async function cut(place, panels, [top, left, bottom, right], title) {
     canvas.getContext("2d").drawImage(picture, -left, -top);
     return canvas;
   }));
-}
-
-let units = null;
-
-/** A link to the unit's page, where a report of units was given. */
-async function unit(layer, index) {
-  if (!state.about.units) return null;
-  units ??= get("/api/units").catch(() => []);
-  const entry = (await units).find((one) => one.layer === layer);
-  const found = entry?.channels.find((one) => (one.index ?? one) === index);
-  if (found === undefined || !found.url) return null;
-  return el("figure", {}, el("figcaption", {}, t("unit")), found.picture ? el("img", { src: found.picture, alt: t("unit") }) : null,
-    el("a", { href: found.url, target: "_blank", rel: "noopener" }, t("unit_open")));
-}
-
-/** The page of Find: units of the report, by layer, or how to make one. */
-export async function find(form) {
-  leave();
-  fill(form);
-  stage.open({ title: t("find"), summary: t("what_find"), verb: "find" });
-  const list = state.about.units ? await get("/api/units").catch(() => []) : [];
-  if (state.verb !== "find") return;
-  if (!list.length) {
-    return void fill(stage.pictures, el("p", {}, t("find_empty")),
-      el("pre", {}, "pixelgrad find units PICTURES/\npixelgrad report UNITS/\npixelgrad studio --units UNITS/"));
-  }
-  fill(stage.pictures, list.map(({ layer, channels: some }) => el("section", {}, el("h2", {}, layer), el("div", { className: "units" },
-    some.map((one) => el("a", { href: one.url ?? "/units/", target: "_blank", rel: "noopener" }, String(one.index ?? one)))))));
 }

@@ -4,13 +4,14 @@ import { get, onConnection, session } from "./api.js";
 import { compareForm, compareRequest, pick } from "./compare.js";
 import { $, el, fill } from "./dom.js";
 import { techniqueForm } from "./form.js";
-import { find, layers, layersOf, leave } from "./layers.js";
+import { before, setField, surveys } from "./find.js";
+import { layers, layersOf, leave } from "./layers.js";
 import { note, pictures } from "./picture.js";
 import { Run } from "./run.js";
 import { look } from "./look.js";
-import { stage } from "./stage.js";
+import { minutes, stage } from "./stage.js";
 import { aims, named, of, request, state, valuesOf } from "./state.js";
-import { known, t, translate } from "./words.js";
+import { known, t, told, translate } from "./words.js";
 
 let source = null; // the part with the picture
 let form = null;
@@ -18,7 +19,7 @@ let run = null; // what is running
 const last = {}; // the technique that a verb was left with
 
 const handlers = {
-  onpicture: () => refresh(true),
+  onpicture: () => state.techniques.length && refresh(true),
   onguess(label) {
     const verb = state.verb === "compare" ? "show" : state.verb;
     state.targets[verb] = label;
@@ -65,8 +66,8 @@ function draw() {
   const verbs = [...new Set(["show", "follow", "find", ...state.techniques.map((one) => one.verb)]), "compare", "layers"];
   fill($("verbs"), verbs.map((verb) => el("button", { type: "button", "aria-current": verb === state.verb ? "page" : null,
     onclick: () => go(verb) }, known(verb) ? t(verb) : verb)));
-  fill($("techniques"), of(state.verb).map((one) => el("button", { type: "button", title: one.summary,
-    "aria-pressed": String(one === state.technique), onclick: () => go(state.verb, one) }, one.title)));
+  fill($("techniques"), of(state.verb).map((one) => el("button", { type: "button", title: told(one.summary),
+    "aria-pressed": String(one === state.technique), onclick: () => go(state.verb, one) }, told(one.title))));
   $("techniques").querySelector("[aria-pressed=true]")?.scrollIntoView({ block: "nearest", inline: "center" });
   $("techniques").hidden = !of(state.verb).length;
 }
@@ -74,8 +75,9 @@ function draw() {
 /** Form and stage for what is chosen; what is quick runs by itself. `anew`: the old picture has nothing to do with it. */
 function refresh(anew, quiet = false) {
   run?.cancel();
+  run = null; // nobody waits for its word
   leave();
-  document.title = `${state.technique && of(state.verb).length ? state.technique.title : t(state.verb)} · pixelgrad studio`;
+  document.title = `${state.technique && of(state.verb).length ? told(state.technique.title) : t(state.verb)} · pixelgrad studio`;
   if (state.verb === "layers") return void layers($("form"), document.querySelector(".layers [aria-pressed=true]")?.dataset.layer);
   if (state.verb === "compare") {
     form = compareForm($("form"), () => start(true));
@@ -84,9 +86,8 @@ function refresh(anew, quiet = false) {
     return;
   }
   const technique = state.technique;
-  if (!technique) return void find($("form"));
   drawForm();
-  stage.open(technique);
+  stage.open({ ...technique, title: told(technique.title), summary: told(technique.summary) });
   const instant = technique.verb === "show" && technique.available === true;
   if (quiet) return;
   if (instant && (state.picture?.id || !technique.needs_pixels)) start(false);
@@ -94,8 +95,9 @@ function refresh(anew, quiet = false) {
 }
 
 function idle(technique) {
-  const words = technique.needs_pixels && !state.picture ? t("needs_picture") : t("press_run");
+  const words = technique?.needs_pixels && !state.picture ? t("needs_picture") : t("press_run");
   stage.empty(words);
+  if (technique?.survey) stage.pictures.append(before());
 }
 
 function drawForm() {
@@ -113,6 +115,7 @@ function drawForm() {
     },
     onrun: () => start(true),
   });
+  if (technique.survey) $("form").prepend(setField());
   if (technique.settings.some((s) => s.role === "layer") && !state.layers[state.model]) {
     const model = state.model;
     layersOf(model).then(() => { if (state.technique === technique && state.model === model && !$("form").contains(document.activeElement)) drawForm(); }, () => {});
@@ -132,16 +135,17 @@ async function start(asked) {
   const onframe = technique?.follows ? stage.live(original) : () => {};
   if (technique?.follows) stage.empty("");
   stage.pictures.classList.add("old");
-  const mine = (run = new Run(spec, { onframe, oncurve: (points, total) => stage.curve?.add(points, total) }));
+  const mine = (run = new Run(spec, { onframe, oncurve: (...more) => stage.curve?.add(...more) }));
   fill(stage.status, mine.node);
-  if (asked && innerWidth <= 820) $("stage").scrollIntoView({ behavior: "smooth" });
+  if (asked && (innerWidth <= 820 || $("stage").getBoundingClientRect().top < 0)) $("stage").scrollIntoView({ behavior: "smooth" });
   try {
     const end = await mine.start();
     if (run !== mine) return;
     if (end.state === "done") await show(end.result, asked, () => run === mine && !mine.asked);
     else if (end.state === "failed") ended(end.error);
     else if (end.state === "unknown") ended(t("unknown_job"));
-    else ended(end.wanted ? t("cancelled") : t("cancelled_lost"), end.wanted);
+    else if (end.cut) ended(t("cut_cancelled", { minutes: minutes() }));
+    else ended(end.wanted ? t(technique?.survey ? "cancelled_kept" : "cancelled") : t("cancelled_lost"), end.wanted);
   } catch (error) {
     if (run !== mine) return;
     ended(error.field ? "" : error.message);
@@ -154,7 +158,7 @@ async function start(asked) {
 function ended(words, calm = false) {
   fill(stage.status);
   stage.pictures.classList.remove("old");
-  if (!stage.viewer) stage.empty(t("press_run"));
+  if (!stage.viewer) idle(state.technique);
   stage.say(words ?? "", calm);
 }
 
@@ -182,6 +186,7 @@ async function recall(id) {
   const photo = result.pictures[0];
   const key = photo?.url.match(/\/api\/pictures\/([\w-]+)\.png/)?.[1] ?? null;
   if (photo) state.picture = { id: key, ...photo };
+  if (state.sets.some((set) => set.name === result.data)) state.set = result.data;
   if (named(result.technique)) restore(result.technique, result.settings, result.model);
   else {
     state.verb = "compare";
@@ -200,19 +205,23 @@ async function recall(id) {
 
 async function begin() {
   translate();
-  look(() => { translate(); draw(); if (state.verb !== "layers") drawAgain(); });
+  look(() => { translate(); if (state.techniques.length) { draw(); if (state.verb !== "layers") drawAgain(); } });
   onConnection((word) => {
     $("banner").hidden = word === "back";
     $("banner").textContent = t(word);
-    if (word === "back" && !state.about) location.reload();
+    if (word === "back" && !state.techniques.length) location.reload();
   });
   await session();
-  [state.about, state.techniques] = await Promise.all([get("/api/about"), get("/api/techniques")]);
+  const rest = Promise.all([get("/api/techniques"), surveys()]); // these wait for the server's libraries, the others do not
+  rest.catch(() => {}); // it is told below
+  state.about = await get("/api/about");
   $("version").textContent = `pixelgrad ${state.about.version}.`;
   fill($("model"), state.about.models.map((m) => el("option", { value: m.name }, m.name)));
   setModel(state.about.default_model);
-  $("model").onchange = () => { setModel($("model").value); if (state.picture) source.guesses(); refresh(true); };
+  $("model").onchange = () => { setModel($("model").value); if (state.picture) source.guesses(); if (state.techniques.length) refresh(true); };
   source = pictures(handlers);
+  fill($("stage"), el("p", { className: "blank" }, t("loading")));
+  state.techniques = (await rest).flat();
   await arrive();
   addEventListener("popstate", arrive);
 }

@@ -1,10 +1,10 @@
 // The words under a result: what is seen, when not to trust it, the trust card, and how to make it again.
 
-import { el, figures } from "./dom.js";
+import { choice, el, figures, fill } from "./dom.js";
 import { state } from "./state.js";
-import { known, t } from "./words.js";
+import { known, t, told } from "./words.js";
 
-const KINDS = { png: "PNG", gif: "GIF", mp4: "MP4", csv: "CSV" };
+const KINDS = { png: "PNG", gif: "GIF", mp4: "MP4", csv: "CSV", json: "JSON" };
 
 /** Links that save a result's files. */
 export function saves(result) {
@@ -14,7 +14,7 @@ export function saves(result) {
   return [...result.files, ...films].map(({ name, url }) => {
     const kind = name.split(".").pop();
     const more = name.slice(0, -kind.length - 1).split(`${stem}-`)[1]; // cat-compared.png beside cat.png
-    return el("a", { href: url, download: name, className: "plain", title: name }, `${t("save")} ${KINDS[kind] ?? (kind === "safetensors" ? t("raw") : kind)}${more ? ` (${more})` : ""}`);
+    return el("a", { href: url, download: name, className: "plain", title: name }, `${t("save")} ${KINDS[kind] ?? (kind === "safetensors" ? t("raw") : kind)}${more ? ` (${told(more)})` : ""}`);
   });
 }
 
@@ -22,7 +22,7 @@ export function saves(result) {
 export function notes({ verb, exact }, result) {
   const left = Object.entries(result?.report?.left_out ?? {});
   return [
-    result?.trust ? trust(result.trust) : null,
+    result?.trust?.length ? trust(result.trust) : null,
     result ? again(result) : null,
     known(`what_${verb}`) ? el("section", { className: "meaning" },
       el("div", {}, el("h2", {}, t("what")), el("p", {}, t(`what_${verb}`))),
@@ -59,13 +59,22 @@ async function put(text) {
   }
 }
 
-/** The trust card: each figure beside those of maps that know nothing, and the sentence. */
-function trust(card) {
+/** The trust cards of a result, of which one is shown. */
+function trust(cards) {
+  const place = el("div");
+  const show = (i) => fill(place, card(cards[i]));
+  show(0);
+  const which = cards.length > 1 ? choice(t("picture"), cards.map(({ picture }, i) => [i, `${i + 1}: ${picture}`]), 0, show) : null;
+  return el("section", { className: "trust" }, el("h2", {}, t("trust")), which, place);
+}
+
+/** A trust card: each figure beside those of maps that know nothing, and the sentence. */
+function card(card) {
   const heads = ["", t("this_map"), t("of_edges"), t("of_random"), ""];
-  return el("section", { className: "trust" }, el("h2", {}, t("trust")), el("p", {}, card.words),
+  return el("div", {}, el("p", {}, told(card.words)),
     el("table", {}, el("thead", {}, el("tr", {}, heads.map((head) => el("th", { scope: "col" }, head)))),
-      el("tbody", {}, card.figures.map((row) => el("tr", {}, el("th", { scope: "row" }, row.name),
-        el("td", {}, shown(row.value)), el("td", {}, shown(row.baseline)), el("td", {}, shown(row.random)), el("td", { className: "quiet" }, row.words ?? ""))))));
+      el("tbody", {}, card.figures.map((row) => el("tr", {}, el("th", { scope: "row" }, told(row.name)),
+        el("td", {}, shown(row.value)), el("td", {}, shown(row.baseline)), el("td", {}, shown(row.random)), el("td", { className: "quiet" }, told(row.words ?? "")))))));
 }
 
 function facts(report) {
@@ -77,12 +86,18 @@ function facts(report) {
 
 function table(rows) {
   return el("table", { className: "report" }, el("tbody", {}, rows.map(([key, value]) =>
-    el("tr", {}, el("th", { scope: "row" }, key.replaceAll("_", " ")), el("td", {}, shown(value))))));
+    el("tr", {}, el("th", { scope: "row" }, name(key)), el("td", {}, shown(value))))));
+}
+
+function name(key) {
+  const said = told(key);
+  return said === key ? key.replaceAll("_", " ") : said;
 }
 
 function shown(value) {
   if (value === null || value === undefined) return "–";
   if (typeof value === "number") return Number.isInteger(value) ? String(value) : figures(value);
+  if (typeof value === "boolean") return t(value ? "yes" : "no");
   if (Array.isArray(value)) return value.map(shown).join(", ");
-  return typeof value === "object" ? Object.entries(value).map(([k, v]) => `${k.replaceAll("_", " ")} ${shown(v)}`).join("; ") : String(value);
+  return typeof value === "object" ? Object.entries(value).map(([k, v]) => `${name(k)} ${shown(v)}`).join("; ") : String(value);
 }

@@ -4,7 +4,7 @@ import { image, values } from "./api.js";
 import { colour, ramp } from "./colours.js";
 import { el, figures } from "./dom.js";
 import { named } from "./state.js";
-import { known, t } from "./words.js";
+import { known, t, told } from "./words.js";
 
 export class Panel {
   /** about: {name, title, kind, url, values, width, height, lo, hi} as a result has it. */
@@ -31,8 +31,8 @@ export class Panel {
     const { name, title } = this.about;
     if (name === "original") return t("panel_original");
     if (name === "difference") return t("panel_difference");
-    if (named(title)) return named(title).title;
-    return (title && title !== name ? title : "") || (known(`panel_${name}`) ? t(`panel_${name}`) : name);
+    if (named(title)) return told(named(title).title);
+    return (title && title !== name ? told(title) : "") || (known(`panel_${name}`) ? t(`panel_${name}`) : name);
   }
 
   shape() {

@@ -6,6 +6,7 @@ import { named, state } from "./state.js";
 import { t } from "./words.js";
 
 let round = 0; // the newest picture counts
+const ready = new Set(); // networks that have answered
 
 /** Set up the picture's part. handlers: {onpicture(), onrecipe(recipe, name), onguess(label)}. */
 export function pictures(handlers) {
@@ -31,8 +32,17 @@ export function pictures(handlers) {
     const file = [...(event.clipboardData?.files ?? [])][0];
     if (file) { event.preventDefault(); take(file); }
   });
+  if (location.pathname === "/") preview(state.about.samples[0]);
   return { first: () => use(() => post("/api/pictures", { sample: state.about.samples[0].id }), handlers), guesses: () => guesses(handlers) };
 }
+
+/** The first picture, small, until the network has its own. */
+function preview(sample) {
+  Object.assign($("photo"), { src: sample.url, alt: sample.name, hidden: false });
+  fill($("guesses"), wait());
+}
+
+const wait = () => el("li", { className: "quiet" }, t("loading"));
 
 /** Say something under the picture: words, and nodes. */
 export function note(...content) {
@@ -93,13 +103,18 @@ async function guesses(handlers) {
   photo.hidden = false;
   for (const button of $("samples").children) button.setAttribute("aria-pressed", String(button.dataset.id === picture.name || button.title === picture.name));
   if (!picture.id) return void fill($("guesses"));
+  if (!ready.has(model)) fill($("guesses"), wait());
   let top;
   try {
     top = await get(`/api/pictures/${picture.id}/top?model=${encodeURIComponent(model)}&k=5`);
   } catch (error) {
-    if (state.picture === picture && error.message) note(error.status === 404 ? t("picture_gone") : error.message);
+    if (state.picture === picture && error.message) {
+      fill($("guesses"));
+      note(error.status === 404 ? t("picture_gone") : error.message);
+    }
     return;
   }
+  ready.add(model);
   if (state.picture !== picture || state.model !== model) return;
   fill($("guesses"), top.map((guess) => {
     const bar = el("i");

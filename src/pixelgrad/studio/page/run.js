@@ -5,7 +5,7 @@ import { el, figures, percent } from "./dom.js";
 import { duration, t } from "./words.js";
 
 export class Run {
-  /** `onframe(picture, state)` for the latest picture on the way, `oncurve(points, total)` for new points. */
+  /** `onframe(picture, state)` for the latest picture on the way, `oncurve(points, total, label)` for new points. */
   constructor(spec, { onframe = () => {}, oncurve = () => {}, small = false } = {}) {
     Object.assign(this, { spec, onframe, oncurve, id: null, watched: null, asked: false, newest: null, busy: false });
     this.fill = el("i");
@@ -34,7 +34,7 @@ export class Run {
   take(state) {
     if (this.asked) return;
     if (state.frame) this.frame(state);
-    if (state.curve?.length) this.oncurve(state.curve, state.total);
+    if (state.curve?.length) this.oncurve(state.curve, state.total, state.class);
     this.show(state);
   }
 
@@ -72,9 +72,10 @@ export class Run {
     const place = state.position ? t("queued", { n: state.position }) : t("queued_next");
     const facts = state.state === "queued" ? [place] : [
       state.state === "paused" ? t("paused") : null,
-      total > 1 ? t("step", { done, total }) : t("running"),
-      state.score === null || state.score === undefined ? null : t("score", { score: figures(state.score) }),
-      state.confidence === null || state.confidence === undefined ? null : t("confidence", { confidence: percent(state.confidence) }),
+      total > 1 ? this.far(done, total) : t("running"),
+      Number.isFinite(state.score) ? t("score", { score: figures(state.score) }) : null,
+      Number.isFinite(state.confidence) ? t("confidence", { label: state.class, confidence: percent(state.confidence) }) : null,
+      Number.isFinite(state.logit) ? t("logit", { logit: figures(state.logit) }) : null,
       state.state === "running" && state.left ? t("left", { time: duration(state.left) }) : null,
     ].filter(Boolean);
     this.words.replaceChildren(...facts.map((fact) => el("span", {}, fact)));
@@ -83,6 +84,12 @@ export class Run {
       this.spoken.textContent = facts.join(", ");
       [this.said, this.saidAt] = [state.state, now];
     }
+  }
+
+  /** How far it is: a survey counts pictures, and draws when it has seen all. */
+  far(done, total) {
+    if (!this.spec.survey) return t("step", { done, total });
+    return done < total ? t("pictures_done", { done: done.toLocaleString(), total: total.toLocaleString() }) : t("drawing");
   }
 
   /** What takes a while can be paused. */

@@ -3,7 +3,9 @@
 import { image } from "./api.js";
 import { Curve } from "./curve.js";
 import { $, el, fill } from "./dom.js";
+import { sentences, units } from "./find.js";
 import { notes, saves } from "./notes.js";
+import { state } from "./state.js";
 import { t } from "./words.js";
 import { Viewer } from "./viewer.js";
 
@@ -83,10 +85,12 @@ export const stage = {
     fill(this.saves, saves(result));
     fill(this.notes, notes(this.about, result));
     fill(this.status);
+    if (result.cut) this.say(t("cut_short", { minutes: minutes() }), true);
     this.sheet(result);
+    if (result.found) this.pictures.prepend(sentences(result)), this.pictures.append(units(result));
     const curve = new Curve();
     this.curve = curve;
-    curve.add(result.curve ?? [], result.curve?.at(-1)?.[0] ?? 0);
+    curve.add(result.curve ?? [], result.curve?.at(-1)?.[0] ?? 0, result.class ?? null);
     fill(this.film, result.frames > 1 ? this.slider(result, curve) : null, curve.node);
     curve.draw();
     return true;
@@ -106,15 +110,16 @@ export const stage = {
     const last = result.frames; // frames 0 … last − 1, then the result itself
     const total = Math.max(curve.total, result.steps.at(-1) ?? 0);
     const step = (k) => result.steps[k] ?? total;
-    const words = el("output", {}, t("step", { done: total, total }));
+    const at = (k) => (result.steps.length ? t("step", { done: step(k), total }) : t("picture_of", { k: k + 1, n: last + 1 }));
+    const words = el("output", {}, at(last));
     let wanted = last;
     const input = el("input", { type: "range", min: 0, max: last, value: last, "aria-label": t("step_slider"), oninput: () => go(Number(input.value)) });
     async function go(k) {
       wanted = k;
       input.value = k;
-      words.textContent = t("step", { done: step(k), total });
+      words.textContent = at(k);
       input.setAttribute("aria-valuetext", words.textContent);
-      curve.mark(k === last ? null : step(k));
+      curve.mark(k === last || !result.steps.length ? null : step(k));
       try {
         const picture = await image(k === last ? panel.about.url : `/api/results/${result.id}/frames/${k}.jpg`);
         if (wanted === k) panel.draw(picture);
@@ -133,6 +138,9 @@ export const stage = {
     return el("div", { className: "steps" }, play, input, words);
   },
 };
+
+/** After how many minutes a job ends where others wait. */
+export const minutes = () => Math.round(state.about.limits.seconds / 60);
 
 /** The panels of a result that are shown: the labelled sheet only where there is no other than the original. */
 function panelsOf({ panels }) {

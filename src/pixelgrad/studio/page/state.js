@@ -2,7 +2,9 @@
 
 export const state = {
   about: null, // the server's answer to /api/about
-  techniques: [],
+  techniques: [], // and surveys, which have `survey`
+  sets: [], // the data sets that surveys may go over
+  set: null, // the name of the chosen one
   layers: {}, // by model, once they were read
   model: "",
   picture: null, // {id, name, url, width, height}; id null: it is no longer on the server
@@ -30,6 +32,7 @@ export function valuesOf(technique) {
 
 /** What is asked of the server for a technique. One that can do without a picture gets it only to know the class. */
 export function request(technique, values) {
+  if (technique.survey) return { survey: technique.name, settings: { ...values }, model: state.model, data: state.set };
   const aim = aims(technique);
   const wanted = technique.needs_pixels || (aim && values[aim.name] === undefined && values.objective === undefined);
   const pictures = wanted && state.picture?.id ? [state.picture.id] : [];

@@ -55,7 +55,7 @@ export class Viewer {
     const modes = ["side", "slider", "overlay"].map((key) => [key, t(key)]);
     const zoom = el("div", { className: "segments", role: "group" },
       el("button", { type: "button", "aria-label": t("zoom_out"), title: t("zoom_out"), onclick: () => this.view.zoom(1 / 1.5) }, "−"),
-      this.percent = el("button", { type: "button", "aria-label": t("zoom_reset"), title: t("zoom_hint"), onclick: () => this.view.reset() }, "100 %"),
+      this.percent = el("button", { type: "button", "aria-label": t("zoom_reset"), title: t("zoom_hint"), onclick: () => this.view.reset() }, "100%"),
       el("button", { type: "button", "aria-label": t("zoom_in"), title: t("zoom_in"), onclick: () => this.view.zoom(1.5) }, "+"));
     this.bar.replaceChildren(...[this.others().length ? choice(t("mode"), modes, remembered.mode, (key) => this.mode(key)) : null,
       this.opacity, this.divide, this.range, zoom].filter(Boolean));
@@ -95,6 +95,6 @@ export class Viewer {
       this.view.place(panel.base);
       panel.port.classList.toggle("zoomed", this.view.scale > 1);
     }
-    if (this.percent) this.percent.textContent = `${Math.round(100 * this.view.scale)} %`;
+    if (this.percent) this.percent.textContent = `${Math.round(100 * this.view.scale)}%`;
   }
 }

@@ -1,0 +1,166 @@
+"""Saliency, SmoothGrad, integrated gradients, Grad-CAM and occlusion against Captum's, on the same work.
+
+Captum gets the network as its own library makes it. Both give the same maps, but for SmoothGrad, whose noise is
+random; how far they are apart stands in the notes. Saliency is also put beside two of the fastest forward passes
+(limit.py). What takes a hundred passes is done on a sixteenth of the pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+import pixelgrad as pg
+from benchmarks.frame import Curve, Row, Way, turns
+from benchmarks.setting import Setting, plain
+from benchmarks.speed import limit
+
+SAMPLES, STEPS, SQUARE, STRIDE = 32, 32, 44, 15  # the squares of 224 pixels come out even: 13 in a row
+CAPTUM = {"efficientnet_lite0": 0.4, "squeezenet1_0": 0.65}  # goals, of its time
+FORWARDS = 1.15  # goal, of two of the fastest forward passes
+
+
+class Work(NamedTuple):
+    """What both do: pixelgrad's way and Captum's, whether both give the same, and whether there is a goal."""
+
+    what: str
+    own: Callable[[], Tensor]
+    captum: Callable[[], Tensor]
+    same: bool = True
+    goal: bool = True
+
+
+def rows(setting: Setting) -> Iterator[Row | Curve]:
+    """All techniques on each network."""
+    peer = setting.peer("captum.attr")
+    for model in setting.networks:
+        whole = setting.pictures(model, setting.images)
+        few = whole[: max(1, len(whole) // 16)]
+        yield from saliency(model, whole, peer, setting.rounds)
+        if peer is not None:
+            for work in others(model, few, whole, peer):
+                yield against_captum(model, work, setting.rounds)
+
+
+def saliency(
+    model: pg.Classifier, pixels: Tensor, peer: ModuleType | None, rounds: int
+) -> Iterator[Row | Curve]:
+    """Against Captum and against the limit, in one."""
+    target = classes(model, pixels)
+    what = f"saliency of {len(pixels)}"
+    own, captums = owned(model, pixels, "saliency"), None
+    ways: dict[str, Way] = {"own": own, "limit": limit.two(model, pixels)}
+    if peer is not None:
+        captums = saliency_of_captum(model, pixels, peer.Saliency(plain(model)), torch.tensor(target))
+        ways["captum"] = captums
+    times = turns(ways, rounds)
+    if captums is not None:
+        goal, note = CAPTUM.get(model.name), apart(own(), captums())
+        yield Row("attribution", what, model.name, "Captum", times["own"], times["captum"], goal, note)
+    yield Row(
+        "attribution", what, model.name, "two best forward passes", times["own"], times["limit"], FORWARDS
+    )
+
+
+def against_captum(model: pg.Classifier, work: Work, rounds: int) -> Row:
+    """One technique."""
+    times = turns({"own": work.own, "captum": work.captum}, rounds)
+    note = apart(work.own(), work.captum()) if work.same else "the noise is another"
+    goal = CAPTUM.get(model.name) if work.goal else None
+    return Row("attribution", work.what, model.name, "Captum", times["own"], times["captum"], goal, note)
+
+
+def others(model: pg.Classifier, few: Tensor, whole: Tensor, peer: ModuleType) -> Iterator[Work]:
+    """The slow ones on few pictures, Grad-CAM on the whole batch."""
+    module = plain(model, hooked=True)
+    n, target, std = len(few), torch.tensor(classes(model, few)), torch.tensor(model.std)
+    x = model.normalise(few)
+    black, grey = (model.normalise(torch.full_like(few, level)) for level in (0, 0.5))
+
+    smooth = peer.NoiseTunnel(peer.Saliency(module))
+    settings = {"nt_samples": SAMPLES, "nt_samples_batch_size": 8}
+    sigma = 0.15 / float(std.mean())  # Captum's noise is one number, in the network's units
+    yield Work(
+        f"SmoothGrad of {n}, {SAMPLES} samples",
+        owned(model, few, "smoothgrad", samples=SAMPLES),
+        lambda: smooth.attribute(leaf(x), **settings, stdevs=sigma, target=target),
+        same=False,
+    )
+    integrated = peer.IntegratedGradients(module)
+    yield Work(
+        f"integrated gradients of {n}, {STEPS} points",
+        owned(model, few, "integrated-gradients", steps=STEPS, tolerance=1e9),
+        lambda: integrated.attribute(
+            x, black, target=target, n_steps=STEPS, internal_batch_size=max(8, n)
+        ).detach(),
+    )
+    layer = pg.make("show/grad-cam").run(model, few[:1]).report["layer"]
+    cam, all_of_them = peer.LayerGradCam(module, module.get_submodule(layer)), model.normalise(whole)
+    every = torch.tensor(classes(model, whole))
+
+    def cams() -> Tensor:
+        found = cam.attribute(leaf(all_of_them), target=every, relu_attributions=True)
+        size = tuple(whole.shape[2:])
+        maps: Tensor = peer.LayerAttribution.interpolate(found, size, "bilinear").detach()[:, 0]
+        return maps
+
+    yield Work(f"Grad-CAM of {len(whole)}", owned(model, whole, "grad-cam", layer=layer), cams, goal=False)
+    occlusion = peer.Occlusion(lambda x: module(x).softmax(1))
+
+    def occluded() -> Tensor:
+        """Captum maps the mean fall of the probability, over the squares that cover a pixel."""
+        with torch.no_grad():
+            whole = module(x).softmax(1).gather(1, target[:, None])[:, :, None]
+            fall: Tensor = occlusion.attribute(
+                x,
+                (3, SQUARE, SQUARE),
+                (3, STRIDE, STRIDE),
+                baselines=grey,
+                target=target,
+                perturbations_per_eval=8,
+            )
+            return whole - fall[:, 0]
+
+    squares = ((few.shape[-1] - SQUARE) // STRIDE + 1) ** 2
+    yield Work(
+        f"occlusion of {n}, {squares} squares",
+        owned(model, few, "occlusion", size=SQUARE, stride=STRIDE),
+        occluded,
+        goal=False,
+    )
+
+
+def owned(model: pg.Classifier, pixels: Tensor, name: str, **settings: object) -> Callable[[], Tensor]:
+    """pixelgrad's maps."""
+    technique = pg.make(f"show/{name}", target=classes(model, pixels), **settings)
+    return lambda: technique.run(model, pixels).pixels
+
+
+def saliency_of_captum(
+    model: pg.Classifier, pixels: Tensor, method: Any, target: Tensor
+) -> Callable[[], Tensor]:
+    """Captum's maps per unit of pixel; its input is normalised beforehand."""
+    std = torch.tensor(model.std)[:, None, None]
+    x = model.normalise(pixels)
+    return lambda: (method.attribute(leaf(x), target=target) / std).amax(1)
+
+
+def classes(model: pg.Classifier, pixels: Tensor) -> tuple[int, ...]:
+    """What the network says."""
+    with torch.no_grad():
+        return tuple(model(pixels).argmax(1).tolist())
+
+
+def leaf(x: Tensor) -> Tensor:
+    """The same, to be differentiated at."""
+    return x.detach().clone().requires_grad_()
+
+
+def apart(ours: Tensor, theirs: Tensor) -> str:
+    """How far two maps are apart: single pixels differ where rounding puts a unit on the other side of a rectifier."""
+    error = float((ours - theirs).norm() / theirs.norm())
+    return f"the maps differ by {error:.1e} of their length"
