@@ -367,3 +367,13 @@ def test_layers_are_listed_also_while_the_network_is_borrowed(lite0):
         inside = lite0.layers()
         assert torch.equal(lite0(cat), before)  # the same form of the network as before
     assert inside == lite0.layers()
+
+
+def test_a_copy_made_while_it_is_borrowed_notices_its_own_changes(small, pixels):
+    with small.borrowed():
+        small(pixels)
+        twin = copy.deepcopy(small)
+    before = twin(pixels)
+    twin.module.conv1.weight.data.neg_()
+    assert not torch.allclose(twin(pixels), before)
+    assert torch.equal(small(pixels), before)

@@ -92,6 +92,10 @@ class Classifier:
         at = f", {size[0]}×{size[1]}" if size else ""
         return f"<Classifier {self.name}{at}>"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """For copies: nobody has borrowed those."""
+        return {**self.__dict__, "_borrowed": False, "_faster": Faster(self.module)}
+
     # ------------------------------------------------------------------ running
 
     def __call__(self, pixels: Tensor) -> Tensor:
