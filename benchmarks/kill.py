@@ -1,4 +1,4 @@
-"""Kill a survey at random moments, a worker or the one who leads it, and see that what comes out stays the same.
+"""Kill a survey in the midst of its search, a worker or the one who leads it, and see that what comes out stays the same.
 
     python -m benchmarks.kill DATA [--times 20] [--model tinynet] [--workers 2] [--seed 0]
 
@@ -31,15 +31,13 @@ def main() -> None:
     options = parser.parse_args()
     generator = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as root:
-        start = time.monotonic()
-        begin(options, Path(root, "undisturbed")).wait()
-        takes = time.monotonic() - start
+        first, last = search(begin(options, Path(root, "undisturbed")), Path(root, "undisturbed"))
         right = digest(Path(root, "undisturbed"))
-        print(f"undisturbed   {right}   {takes:.0f} s")
+        print(f"undisturbed   {right}   first part after {first:.1f} s, last after {last:.1f} s")
         for i in range(options.times):
             out, whom = Path(root, str(i)), ("worker", "leader")[i % 2]
             program = begin(options, out)
-            after = generator.uniform(0, takes)
+            after = generator.uniform(first / 2, last)
             time.sleep(after)
             workers = children(program.pid)
             killed = generator.choice(workers) if whom == "worker" and workers else program.pid
@@ -65,6 +63,18 @@ def begin(options: argparse.Namespace, out: Path) -> subprocess.Popen[bytes]:
     code = "from pixelgrad.cli import main; main()"
     command = [sys.executable, "-c", code, *words, "--workers", options.workers]
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def search(program: subprocess.Popen[bytes], out: Path) -> tuple[float, float]:
+    """When the first and the last part of a run were there, in seconds."""
+    start, seen = time.monotonic(), [0.0]
+    count = 0
+    while program.poll() is None:
+        if (now := len([*out.glob("parts/part-*")])) > count:
+            count = now
+            seen.append(time.monotonic() - start)
+        time.sleep(0.05)
+    return seen[min(1, len(seen) - 1)], seen[-1]
 
 
 def children(pid: int) -> list[int]:

@@ -72,13 +72,13 @@ class Setting:
 
 
 def plain(model: pg.Classifier, hooked: bool = False) -> nn.Module:
-    """The network as its own library makes it, but that its weights ask for no gradients: no peer has to compute those.
+    """The network as its own library makes it, which is what people give to the peers: its weights ask for gradients.
     hooked: hooks will read its layers' outputs, which an in-place module would change."""
     module = copy.deepcopy(model.module).to(memory_format=torch.contiguous_format)
     for m in module.modules():
         if hooked and getattr(m, "inplace", False):
             m.inplace = False
-    return module.eval().requires_grad_(False)
+    return module.eval().requires_grad_(True)
 
 
 def machine() -> dict[str, Any]:

@@ -45,7 +45,7 @@ CANCELLED: list[dict[str, Any]] = [
     {"technique": "show/occlusion", "settings": {"stride": 4}},
     {"technique": "show/integrated-gradients", "settings": {"tolerance": 0}},
     {"technique": "show/smoothgrad", "settings": {"samples": 1000}},
-    {"technique": "show/deconvnet", "settings": {"top": 200}},
+    {"technique": "show/deconvnet", "settings": {"top": 64}},
     {"technique": "measure/deletion-insertion", "settings": {"points": 500}},
 ]
 

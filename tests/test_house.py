@@ -13,7 +13,7 @@ SRC = Path(__file__).parent.parent / "src" / "pixelgrad"
 LAYERS = (
     ("errors",),
     (
-        *("registry", "preprocessing", "labels", "borrow", "taps", "grids", "chains"),
+        *("allocator", "registry", "preprocessing", "labels", "borrow", "taps", "grids", "chains"),
         *("convolutions", "steps", "rules", "canvases", "transforms", "tally", "topk"),
     ),
     ("images", "distortion", "octaves", "revive", "curves", "pointing", "fused"),

@@ -109,7 +109,7 @@ def run_of(
 
 def course(model: pg.Classifier, target: tuple[int, ...], size: tuple[int, int]) -> Way:
     """A step of the course's loop, by hand."""
-    module, y = plain(model), torch.tensor(target)
+    module, y = plain(model).requires_grad_(False), torch.tensor(target)  # as the course does
     mean, std = (torch.tensor(values)[:, None, None] for values in (model.mean, model.std))
     low, high = -mean / std, (1 - mean) / std
     picture = torch.randn(len(target), 3, *size, generator=torch.Generator().manual_seed(0))

@@ -13,6 +13,7 @@ from importlib.metadata import version
 
 import typer
 
+from ..allocator import keep_freed_memory
 from ..errors import PixelgradError
 from .commands import Commands
 from .console import err, say
@@ -48,6 +49,7 @@ def _version(wanted: bool) -> None:
 
 def main() -> None:
     """Run the command line; errors become one line and an exit code."""
+    keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # names need not be Unicode, nor terminals know it
