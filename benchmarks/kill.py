@@ -1,4 +1,4 @@
-"""Kill a survey in the midst of its search, a worker or the one who leads it, and see that what comes out stays the same.
+"""Kill a survey in the midst of its search, a worker or its leader, and see that what comes out stays the same.
 
     python -m benchmarks.kill DATA [--times 20] [--model tinynet] [--workers 2] [--seed 0]
 

@@ -143,7 +143,7 @@ def bars(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_ylim(-0.7, len(rows) - 0.3)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_title(
-        "pixelgrad's time over the other's; strokes are goals (blue: met, red: missed, grey: none)",
+        "pixelgrad's time over the other's\nstrokes: goals; blue: met, red: missed, grey: none",
         loc="left",
     )
 
