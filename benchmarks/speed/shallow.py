@@ -38,7 +38,7 @@ def rows(setting: Setting) -> Iterator[Row | Curve]:
             "inversion": pg.make("follow/inversion", layer=layer, steps=STEPS),
             "DeepDream": pg.make("follow/deepdream", layer=layer, steps=STEPS, octaves=1),
         }
-        reader = hooked(plain(model, hooked=True), layer)
+        reader = hooked(plain(model, hooked=True).requires_grad_(False), layer)  # no weight gradients
         loops = {"inversion": inversion(model, reader, pixels), "DeepDream": dream(model, reader, pixels)}
         for name, technique in techniques.items():
             run = functools.partial(technique.run, model, pixels)
