@@ -7,8 +7,8 @@ pictures from the same parameters as our preset `lucid`, with its own transforms
 run. What comes out of those transforms is larger than the picture: in one row it is shown to the network so, in the
 other, which has the goal, at the picture's size, as ours is. Our first 16 steps, of 100 to 512, also look for dead
 rectifiers and do not count, but stand in a note. Lucent gets the network as its library makes it, and so computes
-gradients of its weights too (frozen by hand, it takes 0.68 to 0.87 of its time). Either's steps are timed in its own process, without import and
-start.
+gradients of its weights too (frozen by hand, it takes 0.68 to 0.87 of its time). Either's steps are timed in its own
+process, without import and start.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Targeted fooling to a saved and verified file, against foolbox's DDN with 100 steps, on the same photographs.
 
 The targets are classes that the network thinks little of, another for each photograph. Both write PNG files and read
-them again, which is in their time; foolbox gets the network as its own library makes it, and so computes gradients of its
-weights too (frozen by hand, it takes 0.65 to 0.83 of its time). `minimal` looks for the smallest distance, as DDN does; `ascent` ends as soon as the file fools. They take turns, batch by batch, once
-through: a run is some hundred gradients long.
+them again, which is in their time; foolbox gets the network as its own library makes it, and so computes gradients of
+its weights too (frozen by hand, it takes 0.65 to 0.83 of its time). `minimal` looks for the smallest distance, as DDN
+does; `ascent` ends as soon as the file fools. They take turns, batch by batch, once through: a run is some hundred
+gradients long.
 """
 
 from __future__ import annotations
