@@ -1,8 +1,9 @@
 """Memory of large tensors is kept for the next ones, in a process of our own.
 
 glibc gives every block over 32 MB back to the system when it is freed and gets the next one anew, page by page: on a
-picture of 1200×900 that is a fifth of a gradient's time. Only the command line does so: somebody else's process is
-theirs to tune (mallopt(3); MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1073741824 in the environment do the same).
+picture of 1200×900 that is a tenth to a fifth of a gradient's time. Only the command line does so: somebody else's
+process is theirs to tune (mallopt(3); MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=1073741824 in the environment do the
+same).
 """
 
 from __future__ import annotations
