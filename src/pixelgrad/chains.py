@@ -103,3 +103,9 @@ def _key(x: Tensor) -> Key:
 
 def rectifies(m: nn.Module) -> bool:
     return type(m) in (nn.ReLU, nn.ReLU6, nn.Hardtanh)
+
+
+def put(module: nn.Module, name: str, part: nn.Module) -> None:
+    """Put a part in the place of the one of that name."""
+    owner, _, last = name.rpartition(".")
+    setattr(module.get_submodule(owner), last, part)

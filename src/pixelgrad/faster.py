@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from .chains import conv_and_norm
+from .chains import conv_and_norm, put
 from .convolutions import PadsAsNeeded, Squares, pads_as_needed
 from .fused import fuse
 
@@ -98,12 +98,12 @@ class Faster:
         for conv, norm in pairs.items():
             before: Any = form.get_submodule(conv)
             after: Any = form.get_submodule(norm)
-            _set(form, conv, fuse_conv_bn_eval(before, after))
+            put(form, conv, fuse_conv_bn_eval(before, after))
             # a norm that has its activation inside keeps that
-            _set(form, norm, nn.Sequential(OrderedDict(after.named_children())))
+            put(form, norm, nn.Sequential(OrderedDict(after.named_children())))
         for name in others:
             old = form.get_submodule(name)
-            _set(form, name, Squares(old) if Squares.fits(old) else PadsAsNeeded(old))
+            put(form, name, Squares(old) if Squares.fits(old) else PadsAsNeeded(old))
         self._form, self._folded = form.requires_grad_(False), frozenset(pairs)
         self._watch(self._module.get_submodule(name) for name in (*pairs, *pairs.values(), *others))
 
@@ -170,9 +170,3 @@ def _parts(module: nn.Module) -> tuple[Any, ...] | None:
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
     yield from module.parameters()
     yield from module.buffers()
-
-
-def _set(module: nn.Module, name: str, part: nn.Module) -> None:
-    """Put a part in the place of the one of that name."""
-    owner, _, last = name.rpartition(".")
-    setattr(module.get_submodule(owner), last, part)

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .chains import Chain, chains
+from .chains import Chain, chains, put
 from .convolutions import Call, PadsAsNeeded, Squares, call, plain
 
 Bounds = tuple[float, float]
@@ -36,9 +36,9 @@ def fuse(module: nn.Module, x: Tensor) -> tuple[list[Fused], frozenset[str]]:
     found = chains(module, x, convs) if convs else {}
     fused = [Fused(conv, found.get(conv)) for conv in convs]
     for one in fused:
-        _set(module, names[one.conv], one)
+        put(module, names[one.conv], one)
     for part in {part for chain in found.values() for part in chain.parts}:
-        _set(module, names[part], Done(part))
+        put(module, names[part], Done(part))
     return fused, frozenset(names[m] for chain in found.values() for m in chain.inside)
 
 
@@ -139,8 +139,3 @@ def _bounds(rectifier: nn.Module) -> Bounds:
     if type(rectifier) is nn.ReLU:
         return RELU
     return float(rectifier.min_val), float(rectifier.max_val)  # type: ignore[arg-type]
-
-
-def _set(module: nn.Module, name: str, part: nn.Module) -> None:
-    owner, _, last = name.rpartition(".")
-    setattr(module.get_submodule(owner), last, part)
