@@ -197,7 +197,7 @@ def test_a_cancelled_survey_goes_on_where_it_was(studio, parts, tmp_path):
 @pytest.mark.filterwarnings("ignore:. of 3 parts are done")
 def test_one_that_has_had_its_share_while_others_wait_keeps_its_parts(studio, parts, monkeypatch):
     cat = bring(studio)
-    job = asked(studio, "find/counting", pause=0.3).json()["id"]
+    job = asked(studio, "find/counting", pause=1.5).json()["id"]
     reached(studio, job, 2)
     monkeypatch.setattr(jobs, "SHARE", 0.0)
     assert submitted(studio, "show/saliency", [cat]).status_code == 202
