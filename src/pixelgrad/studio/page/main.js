@@ -19,7 +19,8 @@ let run = null; // what is running
 const last = {}; // the technique that a verb was left with
 
 const handlers = {
-  onpicture: () => state.techniques.length && refresh(true),
+  // a survey has nothing to do with it: one that was asked for before the first picture came goes on
+  onpicture: () => state.techniques.length && !state.technique?.survey && refresh(true),
   onguess(label) {
     const verb = state.verb === "compare" ? "show" : state.verb;
     state.targets[verb] = label;
