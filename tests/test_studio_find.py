@@ -370,3 +370,17 @@ def test_from_find_to_the_unit_and_from_a_channel_to_its_patches(page, tmp_path)
     page.get_by_role("button", name="Find", exact=True).click()
     for line in ("pixelgrad studio --data PICTURES", "pixelgrad report RUN", "pixelgrad studio --units RUN"):
         expect(page.locator("#stage")).to_contain_text(line)
+
+
+def test_a_first_picture_that_comes_late_leaves_a_survey_alone(page):
+    page, expect, _ = page
+    held = []
+    page.route("**/api/pictures", lambda route: held.append(route))
+    page.goto("/")
+    page.get_by_role("button", name="Find", exact=True).click()
+    page.get_by_label("layers").fill("layer1")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.get_by_role("button", name="Cancel", exact=True)).to_be_visible()
+    held[0].continue_()
+    expect(page.locator(".found")).to_contain_text("layer1: 32 of 32 channels are active", timeout=LONG)
+    expect(page.get_by_label("layers")).to_have_value("layer1")
