@@ -152,8 +152,8 @@ def test_a_job_that_has_had_its_share_ends_when_others_wait(desk, monkeypatch):
     assert (over(follows), follows.result, kept) == ("done", "best so far", [True])
 
 
-def test_who_goes_on_after_a_rest_waits_as_well(desk, monkeypatch):
-    monkeypatch.setattr(jobs, "SHARE", 0.0)
+def one_rests(desk):
+    """The work of a job that rests and of another that is done meanwhile, and the two jobs."""
     outer, inner = Endless(), Endless()
     resting, other = Job(outer, "a"), Job(inner, "b")
     desk.submit(resting)
@@ -161,6 +161,12 @@ def test_who_goes_on_after_a_rest_waits_as_well(desk, monkeypatch):
     desk.pause(resting)
     desk.submit(other)
     inner.begun.wait()
+    return outer, inner, resting, other
+
+
+def test_who_goes_on_after_a_rest_waits_as_well(desk, monkeypatch):
+    monkeypatch.setattr(jobs, "SHARE", 0.0)
+    outer, inner, resting, other = one_rests(desk)
     steps = inner.steps
     until(lambda: inner.steps > steps)
     desk.pause(resting, False)
@@ -191,13 +197,7 @@ def test_while_a_job_rests_others_are_done(desk):
 
 
 def test_a_resting_job_is_cancelled_at_once_though_another_is_at_work(desk):
-    outer, inner = Endless(), Endless()
-    resting, other = Job(outer, "a"), Job(inner, "b")
-    desk.submit(resting)
-    outer.begun.wait()
-    desk.pause(resting)
-    desk.submit(other)
-    inner.begun.wait()
+    _, inner, resting, other = one_rests(desk)
     desk.cancel(resting)
     assert resting.state == "cancelled"
     inner.end.set()
