@@ -120,6 +120,8 @@ class Classifier:
         x = self.normalise(pixels)
         with self.borrowed():
             try:
+                # without a graph nobody looks at its nodes; inference mode's tensors lack what a form goes by
+                nodes = torch.is_inference_mode_enabled() or (nodes and torch.is_grad_enabled())
                 form = self._faster.form(x, wanted, nodes)
                 with tapped(form, wanted, stop=not whole) as taps:
                     output = form(x)

@@ -57,7 +57,7 @@ class Squares(nn.Module):
             low, high = _needed(side, kernel, self.side) if self.padding is None else (self.padding[i],) * 2
             out = (side + low + high - kernel) // self.side + 1
             edges += [low, self.side * (out - 1 + math.ceil(kernel / self.side)) - side - low]
-        squares = F.pixel_unshuffle(F.pad(x, edges), self.side)
+        squares: Tensor = _Unshuffled.apply(F.pad(x, edges), self.side)
         return Call(squares, self.weight, self.bias, (1, 1), (0, 0), 1)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -73,6 +73,28 @@ class Squares(nn.Module):
             and conv.stride[0] == conv.stride[1] > 1
             and min(conv.kernel_size) > conv.stride[0]
         )
+
+
+class _Unshuffled(torch.autograd.Function):
+    """`F.pixel_unshuffle`, channels-last, and its way back: place by place of a square, which takes half the time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, side: int) -> Tensor:
+        n, channels, height, width = x.shape
+        ctx.side, shape = side, (n, channels * side**2, height // side, width // side)
+        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
+        for k in range(side**2):
+            y[:, k :: side**2] = x[:, :, k // side :: side, k % side :: side]
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, r: Tensor) -> Any:
+        side = ctx.side
+        n, channels, height, width = r.shape
+        x = r.new_empty(n, channels // side**2, height * side, width * side)
+        for k in range(side**2):
+            x[:, :, k // side :: side, k % side :: side] = r[:, k :: side**2]
+        return x, None
 
 
 class PadsAsNeeded(nn.Module):

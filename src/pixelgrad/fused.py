@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from .chains import Chain, chains, put
 from .convolutions import Call, PadsAsNeeded, Squares, call, plain
+from .packed import Packed
 
 Bounds = tuple[float, float]
 
@@ -51,7 +52,7 @@ class Fused(nn.Module):
         self.parts = () if chain is None else chain.parts
         self.bounds = _bounds(self.parts[0]) if self.parts else None
         self.pool = self.parts[1] if len(self.parts) == 2 else None
-        self._turned: dict[int, Tensor] = {}
+        self.kernels = Packed()
 
     def forward(self, x: Tensor) -> Tensor:
         made = call(self.conv, x)
@@ -60,14 +61,6 @@ class Fused(nn.Module):
             y = _rectified(self.pool(y), self.bounds)
         y.parts, y.at_version = self.parts, y._version  # type: ignore[attr-defined]
         return y
-
-    def turned(self, weight: Tensor, groups: int) -> Tensor:
-        """The kernel of the way back, (in, out, height, width), turned by half a turn."""
-        if id(weight) not in self._turned:
-            w = weight.detach().flip(2, 3)
-            w = w.transpose(0, 1) if groups == 1 else w
-            self._turned[id(weight)] = w.contiguous(memory_format=torch.channels_last)
-        return self._turned[id(weight)]
 
 
 class Done(nn.Module):
@@ -87,7 +80,8 @@ class Done(nn.Module):
 class _Pass(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, made: Call, bounds: Bounds | None, owner: Fused) -> Tensor:
-        y = made.output()
+        weight = made.weight
+        y = owner.kernels.conv2d(made.x, id(weight), lambda: weight, *made[2:])
         if bounds is not None:
             _rectified(y, bounds, in_place=True)
             ctx.save_for_backward(y)
@@ -106,7 +100,10 @@ class _Pass(torch.autograd.Function):
         found: Tensor
         if stride == (1, 1) and groups in (1, len(weight)):
             edge = (weight.shape[2] - 1 - padding[0], weight.shape[3] - 1 - padding[1])
-            found = torch.conv2d(r, ctx.owner.turned(weight, groups), None, 1, edge, 1, groups)
+            turned = ("turned", id(weight))
+            found = ctx.owner.kernels.conv2d(
+                r, turned, lambda: _turned(weight, groups), None, (1, 1), edge, groups
+            )
         else:
             like = torch.empty(
                 ctx.shape, dtype=r.dtype, memory_format=torch.channels_last
@@ -116,6 +113,13 @@ class _Pass(torch.autograd.Function):
         if ctx.straight:
             found.nobody_elses = True  # type: ignore[attr-defined]
         return found, None, None, None
+
+
+def _turned(weight: Tensor, groups: int) -> Tensor:
+    """The kernel of the way back, (in, out, height, width), turned by half a turn."""
+    w = weight.detach().flip(2, 3)
+    w = w.transpose(0, 1) if groups == 1 else w
+    return w.contiguous(memory_format=torch.channels_last)
 
 
 def _rectified(x: Tensor, bounds: Bounds, in_place: bool = False) -> Tensor:
