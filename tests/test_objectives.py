@@ -12,6 +12,7 @@ from pixelgrad.objectives.channel import Channel
 from pixelgrad.objectives.log_probability import LogProbability
 from pixelgrad.objectives.logit import Logit
 from pixelgrad.objectives.margin import Margin
+from pixelgrad.objectives.variation import LEAST, Variation
 from pixelgrad.registry import objectives
 
 LOGITS = torch.tensor([[1.0, 5.0, 2.0], [4.0, 0.0, 3.0]], dtype=torch.float64)
@@ -146,3 +147,20 @@ def test_class_and_channel_out_of_range():
 
 def test_every_objective_is_registered():
     assert {"Logit", "LogProbability", "Channel"} <= set(objectives())
+
+
+@pytest.mark.parametrize("beta", [1.0, 1.5, 2.0, 3.0])
+def test_variation_and_its_gradient_are_the_sum_over_neighbours(beta):
+    x = torch.rand(2, 3, 5, 7, dtype=torch.float64)
+    x[1, 2, 1:4, 2:5] = 0.25  # flat: the slope of a root is infinite there
+    x.requires_grad_()
+    score = Variation(beta)({"pixels": x})
+    for i in range(2):
+        expected = sum(
+            max((c[k, j + 1] - c[k, j]) ** 2 + (c[k + 1, j] - c[k, j]) ** 2, LEAST if beta < 2 else 0) ** (beta / 2)
+            for c in x[i].detach().numpy() for k in range(4) for j in range(6)
+        )  # fmt: skip
+        assert float(score[i].detach()) == pytest.approx(expected, rel=1e-12)
+    rough = x.detach() + 0.1 * torch.rand_like(x)
+    assert torch.autograd.gradcheck(lambda x: Variation(beta)({"pixels": x}), rough.requires_grad_())
+    assert bool((torch.autograd.grad(score.sum(), x)[0][1, 2, 2:3, 3:4] == 0).all())

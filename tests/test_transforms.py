@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import scipy.ndimage
 import torch
+import torch.nn.functional as F
 
-from pixelgrad.transforms import Chain, Crop, Draw, Noise, Pad, Roll, Turn, Views, Zoom, blur
+from pixelgrad.transforms import Chain, Draw, Noise, Roll, Turn, Views, Zoom, blur
 
 ALL = [
-    Roll(5), Pad(3), Crop(4), Turn(0.3, 20, (12, 15)), Turn(0, 0, (20, 9)), Zoom((8, 10)), Noise(0.1),
-    Chain((Pad(2), Crop(4), Turn(0.1, 10, (12, 15)), Noise(0.05))), Views(3, Roll(5)),
+    Roll(5), Turn(0.3, 20), Turn(0, 0, 4, 2), Turn(0.1, 10, 3, 2), Zoom((8, 10)), Noise(0.1),
+    Chain((Turn(0.1, 10, 4), Noise(0.05))), Views(3, Roll(5)),
 ]  # fmt: skip
 
 
@@ -55,29 +58,49 @@ def test_roll_moves_by_zero_to_most_down_and_right(x):
     assert len(seen) == 9
 
 
-def test_pad_is_grey_and_crop_is_a_piece(x):
-    padded = Pad(2)(x, draw())
-    assert padded.shape == (2, 3, 16, 19)
-    assert torch.equal(padded[:, :, 2:-2, 2:-2], x)
-    assert bool((padded[:, :, :2] == 0.5).all() & (padded[..., -2:] == 0.5).all())
-    pieces = {i for seed in range(100) for i in range(5) if torch.equal(
-        Crop(4)(x, draw(seed))[0, 0, 0], x[0, 0, i, i : i + 11])}  # fmt: skip
-    assert pieces <= set(range(5))
-    assert Crop(4)(x, draw()).shape == (2, 3, 8, 11)
-    assert torch.equal(Crop(0)(x, draw()), x)
+def step_by_step(x, d, turn):
+    """As Lucid does it: a grey frame, a crop at random, scaled and turned about its centre, another crop."""
+    pad = turn.before + turn.after
+    height, width = x.shape[2:]
+    x = F.pad(x, (pad,) * 4, value=0.5)
+    x = cropped(x, turn.before, d)
+    a, b = (2 * torch.rand(2, generator=d.random) - 1).tolist()
+    factor, angle = 1 + turn.scale * a, math.radians(turn.degrees * b)
+    cos, sin = math.cos(angle) / factor, math.sin(angle) / factor
+    (h, w), size = x.shape[2:], (height + turn.after, width + turn.after)
+    matrix = [[cos * size[1] / w, -sin * size[0] / w, 0], [sin * size[1] / h, cos * size[0] / h, 0]]
+    grid = F.affine_grid(x.new_tensor(matrix)[None], [1, 3, *size], align_corners=False)
+    x = F.grid_sample(x - 0.5, grid.expand(len(x), -1, -1, -1), align_corners=False) + 0.5
+    return cropped(x, turn.after, d)
+
+
+def cropped(x, less, d):
+    top, left = torch.randint(0, less + 1, (2,), generator=d.random).tolist()
+    height, width = (side - less for side in x.shape[2:])
+    return x[:, :, top : top + height, left : left + width]
+
+
+@pytest.mark.parametrize(
+    "turn", [Turn(0.1, 10, 4, 2), Turn(0.45, 15, 6, 3), Turn(0, 0, 5, 0), Turn(0, 0, 0, 3)]
+)
+@pytest.mark.parametrize("seed", range(5))
+def test_turn_is_lucids_steps_in_one(x, turn, seed):
+    expected = step_by_step(x, draw(seed), turn)
+    torch.testing.assert_close(turn(x, draw(seed)), expected, rtol=0, atol=1e-12)
 
 
 def test_turn_by_nothing_is_the_picture_and_a_quarter_is_rot90(x, monkeypatch):
-    torch.testing.assert_close(Turn(0, 0, (12, 15))(x, draw()), x, rtol=0, atol=1e-12)
+    torch.testing.assert_close(Turn(0, 0)(x, draw()), x, rtol=0, atol=1e-12)
     monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor([0.5, 1.0]))
-    turned = Turn(0, 90, (15, 12))(x, draw())
+    x = x[..., :12]
+    turned = Turn(0, 90)(x, draw())
     assert min(float((turned - x.rot90(k, (2, 3))).abs().max()) for k in (1, 3)) < 1e-12
 
 
 def test_turn_scales_about_the_centre(monkeypatch):
     x = torch.rand(1, 3, 16, 16, dtype=torch.float64)
     monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor([0.0, 0.5]))
-    half = Turn(0.5, 0, (16, 16))(x, draw())  # each pixel is the mean of four, with grey around
+    half = Turn(0.5, 0)(x, draw())  # each pixel is the mean of four, with grey around
     expected = torch.nn.functional.avg_pool2d(x, 2)
     torch.testing.assert_close(half[:, :, 4:12, 4:12], expected, rtol=0, atol=1e-12)
     outside = half.clone()

@@ -128,9 +128,9 @@ def ascend(
     return _outcome(state)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Loop:
-    """What stays the same from step to step."""
+    """What stays the same from step to step; and of the step before, the parameter, and its pixels with their graph."""
 
     model: Classifier
     objective: Objective
@@ -143,6 +143,7 @@ class _Loop:
     judge: Judge | None
     keep: Sequence[str]
     measure: Measure | None
+    ahead: tuple[Tensor, Tensor, Tensor] | None = None  # z as the state has it, as the graph has it, pixels
 
     def first(self, seed: int) -> State:
         """The state before the first step."""
@@ -166,13 +167,15 @@ class _Loop:
     def step(self, state: State) -> State:
         """The state after one more step. Nothing of the old one changes, so that it can be fallen back to."""
         rows, step = state.rows, state.step
-        z = state.z.detach()
-        if self.enter is not None:
-            with torch.no_grad():
-                z = self.enter(z, rows, step)
+        if self.ahead is not None and self.ahead[0] is state.z:
+            _, z, pixels = self.ahead
+        else:
+            start = state.z.detach()
+            if self.enter is not None:
+                with torch.no_grad():
+                    start = self.enter(start, rows, step)
+            z, pixels = self._drawn(start, rows)
         with torch.enable_grad():
-            z = z.detach().requires_grad_()
-            pixels = self.canvas.pixels(z, rows)
             shown, random = self._shown(pixels, state)
         views = len(shown) // max(1, len(rows))
         objective = self.objective.select(rows.tolist() * views)
@@ -199,8 +202,12 @@ class _Loop:
             new, memory = self.rule.step(old.detach(), g, memory, step)
             if self.constrain is not None:
                 new = self.constrain(new, rows, step)
-            if self.judge is None:  # so that none has left the batch
-                kept = self.canvas.pixels(new, rows)
+        self.ahead = None
+        if self.judge is None:  # so that none has left the batch
+            after, ahead = self._drawn(new, rows)
+            kept = ahead.detach()
+            if self.enter is None:  # the next step starts with them
+                self.ahead = (new, after, ahead)
         return State(
             step + 1,
             new,
@@ -213,6 +220,12 @@ class _Loop:
             random.get_state(),
             state.frames,
         )
+
+    def _drawn(self, z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """A parameter to be differentiated at, and its pixels."""
+        with torch.enable_grad():
+            z = z.detach().requires_grad_()
+            return z, self.canvas.pixels(z, rows)
 
     def last_look(self, state: State) -> State:
         """The judge's word on where the last step has led; that takes no gradient."""

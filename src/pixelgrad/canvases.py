@@ -44,12 +44,17 @@ def frequencies(height: int, width: int) -> Tensor:
 
 def coloured(v: Tensor) -> Tensor:
     """Pixels in [0, 1] of decorrelated colours (n, 3, h, w)."""
-    return torch.einsum("ij,njhw->nihw", COLOURS.to(v), v).sigmoid()
+    return _mixed(COLOURS.to(v), v).sigmoid()
 
 
 def decorrelated(pixels: Tensor) -> Tensor:
     """The inverse of `coloured`; black and white, which it never reaches, are taken a little inside."""
-    return torch.einsum("ij,njhw->nihw", COLOURS.inverse().to(pixels), pixels.clamp(0.01, 0.99).logit())
+    return _mixed(COLOURS.inverse().to(pixels), pixels.clamp(0.01, 0.99).logit())
+
+
+def _mixed(matrix: Tensor, v: Tensor) -> Tensor:
+    """M·v of every pixel."""
+    return torch.bmm(matrix.expand(len(v), 3, 3), v.flatten(2)).reshape(v.shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +71,7 @@ class PixelCanvas:
 
     def pixels(self, z: Tensor, rows: Tensor) -> Tensor:
         """Pixels (m, 3, h, w)."""
-        return self._colour(self.mean) + self._colour(self.std) * z
+        return torch.addcmul(self._colour(self.mean), self._colour(self.std), z)
 
     def clip(self, z: Tensor) -> Tensor:
         """z whose pixels are within [0, 1]."""

@@ -201,7 +201,8 @@ def _one(
     objective = objective.select(rows)
     # also inside a caller's no_grad or inference_mode
     with torch.inference_mode(False), torch.enable_grad(), model.borrowed():
-        x = pixels[rows].detach().clone().requires_grad_()
+        x = pixels[rows].detach()
+        x = (x.clone() if x.is_inference() else x).requires_grad_()
         activations = model.activations(x, (*objective.needs, *keep), nodes=rule is not None)
         score = _score(objective, activations)
         if not score.requires_grad:

@@ -7,6 +7,7 @@ time of a pass through the network, for eight a tenth. The sums are the same.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -40,20 +41,21 @@ class Packed:
         if not weight.is_mkldnn:
             return F.conv2d(x, weight, bias, stride, padding, 1, groups)
         x = x.contiguous(memory_format=torch.channels_last)
-        rest = (padding, stride, (1, 1), groups, "none", [], "")
-        y: Tensor = torch.ops.mkldnn._convolution_pointwise(x, weight, bias, *rest)
+        y: Tensor = _CONV(x, weight, bias, padding, stride, (1, 1), groups, "none", [], "")
         return y
 
 
 def _laid_out(weight: Tensor, x: Tensor, stride: Pair, padding: Pair, groups: int) -> Tensor:
     """In oneDNN's own layout; as it is where it has none for these numbers."""
-    if weight.dtype == x.dtype == torch.float32 and torch.backends.mkldnn.is_available():
-        try:
-            rest = (padding, stride, (1, 1), groups, list(x.shape))
-            packed: Tensor = torch._C._nn.mkldnn_reorder_conv2d_weight(weight.to_mkldnn(), *rest)
-            torch.ops.mkldnn._convolution_pointwise  # noqa: B018 - is it there?
-        except (AttributeError, RuntimeError):  # both are torch's own business, and what is there may change
-            pass
-        else:
-            return packed
-    return weight
+    if None in (_CONV, _LAY_OUT) or not weight.dtype == x.dtype == torch.float32:
+        return weight
+    packed: Tensor = _LAY_OUT(weight, padding, stride, (1, 1), groups, list(x.shape))
+    return packed
+
+
+def _own(name: str) -> Any:
+    """torch's own, for its compiler: without a promise to be there."""
+    return getattr(getattr(torch.ops.mkldnn, name, None), "default", None)
+
+
+_CONV, _LAY_OUT = _own("_convolution_pointwise"), _own("_reorder_convolution_weight")

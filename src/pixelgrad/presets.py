@@ -31,7 +31,7 @@ from .objectives.base import Objective
 from .objectives.energy import Energy
 from .objectives.variation import Variation
 from .steps import Adam, Cooling, NormalizedGradient, Rule
-from .transforms import Chain, Crop, Noise, Pad, Roll, Transform, Turn, Views, Zoom, blur
+from .transforms import Chain, Noise, Roll, Transform, Turn, Views, Zoom, blur
 
 BLUR_EVERY = 10
 VIEWS = 8  # crops that MACO looks at in each step; Fel takes 32
@@ -104,22 +104,20 @@ class Preset:
 
         return canvas, constrain
 
-    def transform(self, size: Size, seen: Size) -> Transform:
-        """How the network is shown a picture of `size`; MACO's crops are of the size `seen` by the network."""
+    def transform(self, seen: Size) -> Transform:
+        """How the network is shown a picture; MACO's crops are of the size `seen` by the network."""
         parts: list[Transform] = []
+        before = after = 0
         if self.canvas == "maco":
             parts.append(Zoom(seen))
-            size = seen
-        before = after = 0
         if self.canvas == "pixels":
             parts.append(Roll(self.jitter))
         else:  # two thirds before the turn and one after it, as in Lucid
             before = round(self.jitter * 2 / 3)
             after = self.jitter - before
-            parts += [Pad(self.jitter), Crop(before)]
-        if self.scale or self.rotation or self.canvas != "pixels":
-            parts.append(Turn(self.scale, self.rotation, (size[0] + after, size[1] + after)))
-        parts += [Crop(after), Noise(self.noise)]
+        if self.scale or self.rotation or self.canvas == "fourier":
+            parts.append(Turn(self.scale, self.rotation, before, after))
+        parts.append(Noise(self.noise))
         return Views(VIEWS, Chain(tuple(parts))) if self.canvas == "maco" else Chain(tuple(parts))
 
 

@@ -36,7 +36,7 @@ class NormalizedGradient:
     lr: float
 
     def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
-        return z + self.lr * g / norm(g), memory
+        return torch.addcmul(z, g, self.lr / norm(g)), memory
 
 
 @dataclass(frozen=True)
@@ -86,13 +86,14 @@ class Adam:
         m, v = (memory[k] if k in memory else torch.zeros_like(z) for k in ("m", "v"))
         m = torch.lerp(m, g, 1 - self.beta1)
         v = (self.beta2 * v).addcmul_(g, g, value=1 - self.beta2)
-        root = v.sqrt().div_((1 - self.beta2 ** (step + 1)) ** 0.5).add_(self.epsilon)
+        part = (1 - self.beta2 ** (step + 1)) ** 0.5
+        root = v.sqrt().add_(self.epsilon * part)  # times part: a pass over the numbers less
         if self.nesterov:
             now, following = self._decay(step), self._decay(step + 1)
             product = math.prod(self._decay(k) for k in range(step + 1))
             first = (1 - now) / (1 - product) * g + following / (1 - product * following) * m
-            return torch.addcdiv(z, first, root, value=self.lr), {"m": m, "v": v}
-        length = self.lr / (1 - self.beta1 ** (step + 1))
+            return torch.addcdiv(z, first, root, value=self.lr * part), {"m": m, "v": v}
+        length = self.lr * part / (1 - self.beta1 ** (step + 1))
         return torch.addcdiv(z, m, root, value=length), {"m": m, "v": v}
 
     def _decay(self, step: int) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -65,43 +65,30 @@ class Roll:
 
 
 @dataclass(frozen=True)
-class Pad:
-    """A grey frame of `width` pixels."""
-
-    width: int
-
-    def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
-        return F.pad(pixels, (self.width,) * 4, value=GREY)
-
-
-@dataclass(frozen=True)
-class Crop:
-    """Lucid's jitter: a piece at random, `less` pixels shorter both ways."""
-
-    less: int
-
-    def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
-        top, left = torch.randint(0, self.less + 1, (2,), generator=draw.random).tolist()
-        height, width = (side - self.less for side in pixels.shape[-2:])
-        return pixels[:, :, top : top + height, left : left + width]
-
-
-@dataclass(frozen=True)
 class Turn:
-    """Scaled about the centre by a factor from 1 − scale to 1 + scale, rotated by up to ±`degrees`, and cut or filled
-    up to `size` (h, w)."""
+    """Lucid's changes, all at once: the picture in grey is moved by up to ±before/2 pixels, scaled about its centre by
+    a factor from 1 − scale to 1 + scale, rotated by up to ±`degrees`, and moved again by up to ±after/2."""
 
-    scale: float
-    degrees: float
-    size: tuple[int, int]
+    scale: float = 0.0
+    degrees: float = 0.0
+    before: int = 0
+    after: int = 0
 
     def __call__(self, pixels: Tensor, draw: Draw) -> Tensor:
+        down, right = self._moved(self.before, draw)
         a, b = (2 * torch.rand(2, generator=draw.random) - 1).tolist()
+        lower, further = self._moved(self.after, draw)
         factor, angle = 1 + self.scale * a, math.radians(self.degrees * b)
         cos, sin = math.cos(angle) / factor, math.sin(angle) / factor
-        (height, width), (h, w) = pixels.shape[-2:], self.size
-        matrix = [[cos * w / width, -sin * h / width, 0], [sin * w / height, cos * h / height, 0]]
-        return _sampled(pixels, matrix, self.size)
+        height, width = pixels.shape[-2:]
+        x, y = cos * further - sin * lower + right, sin * further + cos * lower + down
+        matrix = [[cos, -sin * height / width, 2 * x / width], [sin * width / height, cos, 2 * y / height]]
+        return _sampled(pixels, matrix, (height, width))
+
+    @staticmethod
+    def _moved(most: int, draw: Draw) -> list[float]:
+        """Down and right, in pixels."""
+        return [k - most / 2 for k in torch.randint(0, most + 1, (2,), generator=draw.random).tolist()]
 
 
 @dataclass(frozen=True)
@@ -130,7 +117,20 @@ class Noise:
         if not self.deviation:
             return pixels
         added = self.deviation * torch.randn(pixels.shape[1:], generator=draw.random).to(pixels)
-        return pixels + ((pixels + added).clamp(0, 1) - pixels).detach()
+        noisy: Tensor = _Straight.apply(pixels, added)
+        return noisy
+
+
+class _Straight(torch.autograd.Function):
+    """The sum, cut to [0, 1]; the gradient passes as it is."""
+
+    @staticmethod
+    def forward(ctx: Any, pixels: Tensor, added: Tensor) -> Tensor:
+        return (pixels + added).clamp_(0, 1)
+
+    @staticmethod
+    def backward(ctx: Any, r: Tensor) -> Any:
+        return r, None
 
 
 def enlarged(pixels: Tensor, factor: float) -> Tensor:
@@ -157,7 +157,9 @@ def blur(pixels: Tensor, sigma: float) -> Tensor:
 
 def _sampled(pixels: Tensor, matrix: list[list[float]], size: tuple[int, int]) -> Tensor:
     """Pixels of `size`; the matrix says where in the picture, in halves of it from its centre, each of them lies."""
-    grid = F.affine_grid(pixels.new_tensor(matrix)[None], [1, 3, *size], align_corners=False)
+    (a, b, c), (d, e, f) = matrix
+    x, y = (torch.arange(1 - n, n, 2).to(pixels) / n for n in (size[1], size[0]))  # the pixels' centres
+    grid = torch.stack([(a * x + c) + b * y[:, None], (d * x + f) + e * y[:, None]], 2)
     # outside is filled with zeros: shifted by the grey, they are grey
     shown = F.grid_sample(pixels - GREY, grid.expand(len(pixels), -1, -1, -1), align_corners=False)
-    return shown + GREY
+    return shown.add_(GREY)

@@ -130,7 +130,7 @@ def from_noise(
         canvas,
         preset.follow(),
         preset.steps,
-        transform=preset.transform(size, size),
+        transform=preset.transform(size),
         measure=measured,
         work=Work(),
     )

@@ -109,7 +109,7 @@ class ClassVisualization(Technique):
             canvas,
             preset.follow(),
             preset.steps,
-            transform=preset.transform(size, seen),
+            transform=preset.transform(seen),
             constrain=constrain,
             measure=measured,
             seed=self.seed,

@@ -29,7 +29,7 @@ class Energy(Objective):
         mean, std = (
             x.new_tensor(v)[:, None, None] for v in (self.mean or (0.0,) * 3, self.std or (1.0,) * 3)
         )
-        return ((x - mean) / std).square().flatten(1).sum(1)
+        return ((x - mean).square().sum((2, 3)) / std.flatten().square()).sum(1)
 
     def resolve(self, model: Classifier) -> Energy:
         return Energy(self.mean or model.mean, self.std or model.std)

@@ -8,12 +8,16 @@ summed over colours and over the positions that have both neighbours; x in [0, 1
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..classifier import PIXELS
 from ..registry import objective, setting
 from .base import Objective
+
+LEAST = 1e-12  # at 0 the slope of a root is infinite; a flat area has none
 
 
 @objective
@@ -27,11 +31,39 @@ class Variation(Objective):
         return frozenset({PIXELS})
 
     def __call__(self, activations: Mapping[str, Tensor]) -> Tensor:
-        x = activations[PIXELS]
-        corner = x[:, :, :-1, :-1]
-        squares = (x[:, :, :-1, 1:] - corner).square() + (x[:, :, 1:, :-1] - corner).square()
-        if self.beta == 2:
-            return squares.flatten(1).sum(1)
-        if self.beta < 2:  # at 0 the slope of the root is infinite; a flat area has none
-            squares = squares.clamp(min=1e-12)
-        return (squares ** (self.beta / 2)).flatten(1).sum(1)
+        score: Tensor = _Variation.apply(activations[PIXELS], self.beta)
+        return score
+
+
+class _Variation(torch.autograd.Function):
+    """With its gradient in closed form, which takes a third of the time of what autograd keeps of each step."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, beta: float) -> Tensor:
+        across = x[:, :, :-1, 1:] - x[:, :, :-1, :-1]
+        down = x[:, :, 1:, :-1] - x[:, :, :-1, :-1]
+        ctx.save_for_backward(across, down)
+        ctx.beta = beta
+        return _squares(across, down, beta).pow(beta / 2).flatten(1).sum(1)
+
+    @staticmethod
+    def backward(ctx: Any, r: Tensor) -> Any:
+        across, down = ctx.saved_tensors
+        slope: Tensor = ctx.beta * r[:, None, None, None]
+        if ctx.beta != 2:
+            squares = _squares(across, down, ctx.beta)
+            slope = slope * squares.pow(ctx.beta / 2 - 1)
+            if ctx.beta < 2:
+                slope = slope * (squares > LEAST)
+        across, down = across * slope, down * slope
+        n, channels, height, width = across.shape
+        g = across.new_zeros(n, channels, height + 1, width + 1)
+        g[:, :, :-1, 1:] = across
+        g[:, :, 1:, :-1] += down
+        g[:, :, :-1, :-1] -= across + down
+        return g, None
+
+
+def _squares(across: Tensor, down: Tensor, beta: float) -> Tensor:
+    squares = across.square() + down.square()
+    return squares.clamp_(min=LEAST) if beta < 2 else squares
