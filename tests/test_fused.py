@@ -8,7 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import pixelgrad as pg
+from pixelgrad.convolutions import call
 from pixelgrad.gradient import evaluate
+from pixelgrad.kernels import Kernels
 from pixelgrad.objectives.channel import Channel
 from pixelgrad.objectives.logit import Logit
 from pixelgrad.rules import BackwardRule
@@ -163,6 +165,31 @@ def test_the_default_network_with_its_padding(side):
     found = pg.gradient(model, Logit(2), pixels)[1]
     assert float((found - expected).abs().max()) < 1e-9 * float(expected.abs().max())
     assert fused(model)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(
+    ("channels", "out", "groups"), [(3, 5, 1), (1, 4, 1), (6, 6, 6), (6, 4, 2), (16, 8, 1)]
+)
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [
+    ((3, 3), 1, 1), ((1, 1), 1, 0), ((5, 4), 1, 0), ((3, 3), 2, 0), ((7, 7), 2, 3), ((5, 4), 3, 1), ((11, 3), 4, 2),
+])  # fmt: skip
+@pytest.mark.parametrize("side", [(23, 31), (24, 36), (29, 25)])
+def test_a_convolution_and_its_way_back_are_autograds(
+    side, kernel, stride, padding, channels, out, groups, dtype
+):
+    conv = nn.Conv2d(channels, out, kernel, stride, padding, groups=groups).to(dtype)
+    kernels = Kernels()
+    for n in (2, 1):  # the layout is that of the first
+        x = torch.rand(n, channels, *side, dtype=dtype, requires_grad=True)
+        expected, made = conv(x), call(conv, x)
+        with torch.no_grad():
+            y = kernels.forward(made)
+            upstream = torch.rand_like(y)
+            found = kernels.backward(upstream, x.shape, *made[1:])
+        exact = {"rtol": 1e-12, "atol": 1e-13} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
+        torch.testing.assert_close(y, expected, **exact)
+        torch.testing.assert_close(found, torch.autograd.grad(expected, x, upstream)[0], **exact)
 
 
 def test_a_layer_between_is_the_networks_own():

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -94,8 +94,8 @@ class FourierCanvas:
         return (0.01 * noise(self.seed, 3, h, w // 2 + 1, 2)).to(self.like).repeat(n, 1, 1, 1, 1)
 
     def pixels(self, z: Tensor, rows: Tensor) -> Tensor:
-        spectrum = torch.view_as_complex(z) * self._scale
-        return coloured(torch.fft.irfft2(spectrum, s=self.like.shape[-2:]))
+        waves: Tensor = _Waves.apply(z, self._scale, self.like.shape[-2:])
+        return coloured(waves)
 
     @functools.cached_property
     def _scale(self) -> Tensor:
@@ -103,6 +103,26 @@ class FourierCanvas:
         h, w = self.like.shape[-2:]
         scale: Tensor = (h * w) ** 0.5 / 4 / frequencies(h, w).clamp(min=1 / max(h, w))
         return scale.to(self.like)
+
+
+class _Waves(torch.autograd.Function):
+    """irfft2(s·z), (n, 3, h, w). On the way back a frequency counts twice where its mirror image is left out, and s and
+    that are one factor."""
+
+    @staticmethod
+    def forward(ctx: Any, z: Tensor, scale: Tensor, size: tuple[int, int]) -> Tensor:
+        ctx.width = size[1]
+        ctx.save_for_backward(scale)
+        return torch.fft.irfft2(torch.view_as_complex(z) * scale, s=size)
+
+    @staticmethod
+    def backward(ctx: Any, r: Tensor) -> Any:
+        (scale,) = ctx.saved_tensors
+        factor = 2 * scale
+        factor[:, 0] /= 2
+        if ctx.width % 2 == 0:
+            factor[:, -1] /= 2
+        return torch.view_as_real(torch.fft.rfft2(r, norm="forward").mul_(factor)), None, None
 
 
 @dataclass(frozen=True, eq=False)

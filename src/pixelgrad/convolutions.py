@@ -33,21 +33,23 @@ class Call(NamedTuple):
 
 
 class Squares(nn.Module):
-    """A convolution with stride s and few channels as one with stride 1 on s² times as many.
-
-    The kernel k becomes ⌈k/s⌉, filled up with zeros.
-    """
+    """A convolution with stride s and few channels as one with stride 1 on s² times as many."""
 
     def __init__(self, conv: Any) -> None:
         super().__init__()
+        self._own = [
+            PadsAsNeeded(conv) if pads_as_needed(conv) else conv
+        ]  # in a list it is no part of the network
         self.side = conv.stride[0]
         self.kernel = conv.kernel_size
         self.padding = None if pads_as_needed(conv) else conv.padding
-        more = [-k % self.side for k in self.kernel]
-        weight = F.pad(conv.weight.detach(), (0, more[1], 0, more[0]))
-        weight = F.pixel_unshuffle(weight, self.side).contiguous(memory_format=torch.channels_last)
-        self.weight = nn.Parameter(weight, requires_grad=False)
+        self.weight = nn.Parameter(squares(conv.weight.detach(), self.side), requires_grad=False)
         self.bias = conv.bias
+
+    @property
+    def own(self) -> nn.Module:
+        """With its own stride."""
+        return self._own[0]
 
     def call(self, x: Tensor) -> Call:
         """On x (n, channels, h, w)."""
@@ -66,13 +68,8 @@ class Squares(nn.Module):
     @staticmethod
     def fits(conv: Any) -> bool:
         """Whether this form of a convolution is the faster one."""
-        return (
-            (plain(conv) or pads_as_needed(conv))
-            and conv.in_channels <= 4
-            and conv.groups == 1
-            and conv.stride[0] == conv.stride[1] > 1
-            and min(conv.kernel_size) > conv.stride[0]
-        )
+        known = plain(conv) or pads_as_needed(conv)
+        return known and few_colours(conv.weight, conv.stride, conv.groups)
 
 
 class _Unshuffled(torch.autograd.Function):
@@ -111,6 +108,10 @@ class PadsAsNeeded(nn.Module):
         """On x (n, channels, h, w)."""
         both = [_needed(x.shape[2 + i], self.kernel[i], self.stride[i]) for i in (0, 1)]
         more = (both[0][1] - both[0][0], both[1][1] - both[1][0])
+        if any(more) and few_colours(self.weight, self.stride, self.groups):  # a picture is soon copied
+            return Call(
+                F.pad(x, (*both[1], *both[0])), self.weight, self.bias, self.stride, (0, 0), self.groups
+            )
         if more not in self._with_zeros:
             with torch.inference_mode(False), torch.no_grad():
                 weight = F.pad(self.weight, (more[1], 0, more[0], 0))
@@ -120,6 +121,19 @@ class PadsAsNeeded(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.call(x).output()
+
+
+def few_colours(weight: Tensor, stride: tuple[int, int], groups: int) -> bool:
+    """Whether the way back is faster on squares."""
+    kernel = min(weight.shape[2:])
+    return weight.shape[1] <= 4 and groups == 1 and kernel > stride[0] == stride[1] > 1
+
+
+def squares(weight: Tensor, side: int) -> Tensor:
+    """The kernel of a convolution on squares, (out, in · side², ⌈height/side⌉, ⌈width/side⌉), filled up with zeros."""
+    more = [-k % side for k in weight.shape[2:]]
+    weight = F.pixel_unshuffle(F.pad(weight, (0, more[1], 0, more[0])), side)
+    return weight.contiguous(memory_format=torch.channels_last)
 
 
 def call(conv: Any, x: Tensor) -> Call:

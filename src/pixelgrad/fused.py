@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from .chains import Chain, chains, put
 from .convolutions import Call, PadsAsNeeded, Squares, call, plain
-from .packed import Packed
+from .kernels import Kernels
 
 Bounds = tuple[float, float]
 
@@ -52,10 +52,10 @@ class Fused(nn.Module):
         self.parts = () if chain is None else chain.parts
         self.bounds = _bounds(self.parts[0]) if self.parts else None
         self.pool = self.parts[1] if len(self.parts) == 2 else None
-        self.kernels = Packed()
+        self.kernels = Kernels()
 
     def forward(self, x: Tensor) -> Tensor:
-        made = call(self.conv, x)
+        made = call(self.conv.own if isinstance(self.conv, Squares) else self.conv, x)
         y: Tensor = _Pass.apply(made.x, made, self.bounds if self.pool is None else None, self)
         if self.pool is not None and self.bounds is not None:
             y = _rectified(self.pool(y), self.bounds)
@@ -80,8 +80,7 @@ class Done(nn.Module):
 class _Pass(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, made: Call, bounds: Bounds | None, owner: Fused) -> Tensor:
-        weight = made.weight
-        y = owner.kernels.conv2d(made.x, id(weight), lambda: weight, *made[2:])
+        y = owner.kernels.forward(made)
         if bounds is not None:
             _rectified(y, bounds, in_place=True)
             ctx.save_for_backward(y)
@@ -96,30 +95,10 @@ class _Pass(torch.autograd.Function):
         if ctx.bounds is not None:
             (y,) = ctx.saved_tensors
             r = _masked(r, y, ctx.bounds, in_place=getattr(r, "nobody_elses", False))
-        weight, _, stride, padding, groups = ctx.made
-        found: Tensor
-        if stride == (1, 1) and groups in (1, len(weight)):
-            edge = (weight.shape[2] - 1 - padding[0], weight.shape[3] - 1 - padding[1])
-            turned = ("turned", id(weight))
-            found = ctx.owner.kernels.conv2d(
-                r, turned, lambda: _turned(weight, groups), None, (1, 1), edge, groups
-            )
-        else:
-            like = torch.empty(
-                ctx.shape, dtype=r.dtype, memory_format=torch.channels_last
-            )  # its shape counts
-            rest = ((1, 1), False, (0, 0), groups, (True, False, False))
-            found = torch.ops.aten.convolution_backward(r, like, weight, None, stride, padding, *rest)[0]
+        found = ctx.owner.kernels.backward(r, ctx.shape, *ctx.made)
         if ctx.straight:
-            found.nobody_elses = True  # type: ignore[attr-defined]
+            found.nobody_elses = True
         return found, None, None, None
-
-
-def _turned(weight: Tensor, groups: int) -> Tensor:
-    """The kernel of the way back, (in, out, height, width), turned by half a turn."""
-    w = weight.detach().flip(2, 3)
-    w = w.transpose(0, 1) if groups == 1 else w
-    return w.contiguous(memory_format=torch.channels_last)
 
 
 def _rectified(x: Tensor, bounds: Bounds, in_place: bool = False) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from .allocator import freed_memory_kept
 from .classifier import Classifier
 from .declared import Declared
 from .errors import ModelError, SettingError
@@ -50,7 +51,7 @@ class Technique(Declared):
         """
         start = time.perf_counter()
         work = Work(progress, None if checkpoint is None else Path(checkpoint), frames)
-        with model.borrowed():  # once for the whole of it
+        with model.borrowed(), freed_memory_kept():  # once for the whole of it
             result = self.apply(model, pixels, work)
         if not bool(result.pixels.isfinite().all() & result.score.isfinite().all()):
             raise ModelError(f"{model.name} gave numbers that are not finite (NaN or infinite) here")

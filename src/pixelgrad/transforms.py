@@ -160,6 +160,28 @@ def _sampled(pixels: Tensor, matrix: list[list[float]], size: tuple[int, int]) -
     (a, b, c), (d, e, f) = matrix
     x, y = (torch.arange(1 - n, n, 2).to(pixels) / n for n in (size[1], size[0]))  # the pixels' centres
     grid = torch.stack([(a * x + c) + b * y[:, None], (d * x + f) + e * y[:, None]], 2)
-    # outside is filled with zeros: shifted by the grey, they are grey
-    shown = F.grid_sample(pixels - GREY, grid.expand(len(pixels), -1, -1, -1), align_corners=False)
-    return shown.add_(GREY)
+    shown: Tensor = _Sampled.apply(pixels, grid)
+    return shown
+
+
+class _Sampled(torch.autograd.Function):
+    """Pixels at the places of a grid (h, w, 2), the same for all pictures.
+
+    torch's way back also takes the gradient at the grid, for which it looks up every pixel again; nobody wants that,
+    so it looks at one number instead, in half the time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, pixels: Tensor, grid: Tensor) -> Tensor:
+        ctx.shape = pixels.shape
+        ctx.save_for_backward(grid)
+        # outside is filled with zeros: shifted by the grey, they are grey
+        shown = F.grid_sample(pixels - GREY, grid.expand(len(pixels), -1, -1, -1), align_corners=False)
+        return shown.add_(GREY)
+
+    @staticmethod
+    def backward(ctx: Any, r: Tensor) -> Any:
+        (grid,) = ctx.saved_tensors
+        any_pixels, grid = r.new_zeros(()).expand(ctx.shape), grid.expand(len(r), -1, -1, -1)
+        back = torch.ops.aten.grid_sampler_2d_backward
+        return back(r, any_pixels, grid, 0, 0, False, (True, False))[0], None

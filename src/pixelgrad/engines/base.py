@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ..allocator import freed_memory_kept
 from ..batches import Unreadable, batches
 from ..classifier import Classifier
 from ..data import Data
@@ -48,9 +49,8 @@ class Job:
         """Do a shard and write its part."""
         rows = range(number * self.shard, min((number + 1) * self.shard, len(self.data)))
         unreadable: list[Unreadable] = []
-        with closing(
-            batches(self.data, rows, model, self.batch, self.labels, unreadable, report)
-        ) as pictures:
+        given = batches(self.data, rows, model, self.batch, self.labels, unreadable, report)
+        with freed_memory_kept(), closing(given) as pictures:
             tensors = self.survey.part(model, pictures)
         write(self.folder, self.key, Span(number, number), tensors, unreadable)
 
