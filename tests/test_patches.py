@@ -29,7 +29,8 @@ COUNT = 150
 
 
 class Coarse(nn.Module):
-    """Activations with few different values, so that scores and places are often equal; one channel is dead."""
+    """Activations with few different values, so that scores and places are often equal; one channel is dead. Its
+    numbers are such that every sum is exact: how a processor rounds may depend on where in a batch a picture is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,13 +39,16 @@ class Coarse(nn.Module):
         self.steps = nn.Identity()
         self.fc = nn.Linear(6, 4)
         # so that no class is always the highest
-        usual = torch.tensor([0.097, 0.838, 0, 0.263, 0.467, 0.303])
+        usual = 9 / 8 * torch.tensor([0.097, 0.838, 0, 0.263, 0.467, 0.303])
         self.fc.bias.data = -self.fc.weight.data @ usual
+        for p in self.parameters():
+            p.data = (p.data * 64).round() / 64
         self.conv.bias.data[2] = -100
 
     def forward(self, x):
+        x = (x * 255).round() / 256
         x = self.steps((self.pool(self.conv(x).relu()) * 4).round() / 4)
-        return self.fc(x.mean((2, 3)))
+        return self.fc(x.sum((2, 3)) / 8)
 
 
 @pytest.fixture(scope="module")

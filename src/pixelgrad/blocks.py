@@ -3,7 +3,8 @@
 Sums of floats depend on their order, and that on how many pictures go through a convolution together and on how many
 threads: of EfficientNet-Lite0 and tinynet on a CPU nearly every activation of the later stages has other last bits for
 1, 8, 37 or 64 pictures, and for one or two threads. With one number and one thread it has the same bits, whatever
-place the picture has and whichever are beside it (measured). So batches are cut anew, and the last is filled up.
+place the picture has and whichever are beside it (measured; but for the product of small matrices, such as a last layer
+of 6 numbers, on some processors). So batches are cut anew, and the last is filled up.
 """
 
 from __future__ import annotations

@@ -113,7 +113,8 @@ class _Waves(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, scale: Tensor, size: tuple[int, int]) -> Tensor:
         ctx.width = size[1]
         ctx.save_for_backward(scale)
-        return torch.fft.irfft2(torch.view_as_complex(z) * scale, s=size)
+        waves: Tensor = torch.fft.irfft2(torch.view_as_complex(z) * scale, s=size)
+        return waves
 
     @staticmethod
     def backward(ctx: Any, r: Tensor) -> Any:
