@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import pixelgrad as pg
-from pixelgrad.convolutions import Squares
+from pixelgrad.kernels import Stem
 from pixelgrad.objectives.logit import Logit
 
 
@@ -123,6 +123,17 @@ def test_hooks_of_ones_own_are_called(small, pixels):
     assert len(seen) == 1
 
 
+def test_a_forward_of_ones_own_is_run(small, pixels):
+    """A copy of the network would share it, and its layers would not be the copy's."""
+    small(pixels)
+    old = small.module.eval().forward
+    small.module.forward = lambda x: 2 * old(x)
+    with torch.no_grad():
+        found = small.activations(pixels, ["bn1", "logits"])
+        close(found["logits"], 2 * old((pixels - 0.45) / 0.25))
+    assert not found["bn1"].requires_grad
+
+
 class Twice(nn.Module):
     """A convolution whose output goes to a batch norm, and past it."""
 
@@ -180,13 +191,18 @@ def test_low_precision_is_left_alone():
 @pytest.mark.parametrize("stride", [2, 3, 4])
 @pytest.mark.parametrize("padding", [0, 1, 3])
 @pytest.mark.parametrize("side", [(23, 31), (24, 36), (29, 25)])
-def test_squares_are_the_strided_convolution(kernel, stride, padding, side):
-    conv = nn.Conv2d(3, 5, kernel, stride, padding).double()
+def test_a_stem_is_the_strided_convolution(kernel, stride, padding, side):
+    conv = nn.Conv2d(3, 5, kernel, stride, padding).double().requires_grad_(False)
     x = torch.rand(2, 3, *side, dtype=torch.float64, requires_grad=True)
-    expected, found = conv(x), Squares(conv)(x)
+    expected, found = conv(x), Stem(conv)(x)
     close(found, expected)
     upstream = torch.rand_like(expected)
-    close(*(torch.autograd.grad(y, x, upstream)[0] for y in (found, expected)))
+    close(*(torch.autograd.grad(y, x, upstream, retain_graph=True)[0] for y in (found, expected)))
+    # and the way back of the way back
+    first, second = (
+        torch.autograd.grad(y.square().sum(), x, create_graph=True)[0] for y in (found, expected)
+    )
+    close(*(torch.autograd.grad(g.pow(3).sum(), x)[0] for g in (first, second)))
 
 
 @pytest.mark.parametrize("conv", [
@@ -194,7 +210,7 @@ def test_squares_are_the_strided_convolution(kernel, stride, padding, side):
     nn.Conv2d(3, 4, 3, (2, 1)), nn.Conv2d(3, 4, 3, 2, 1, padding_mode="reflect"), nn.Conv2d(3, 4, 2, 2), nn.ReLU(),
 ])  # fmt: skip
 def test_other_convolutions_stay(conv):
-    assert not Squares.fits(conv)
+    assert not Stem.fits(conv)
 
 
 def test_a_strided_first_convolution_is_replaced():
@@ -206,4 +222,4 @@ def test_a_strided_first_convolution_is_replaced():
     with torch.no_grad():
         close(model(x), module(x))
         close(model.activations(x, ["0"])["0"], F.conv2d(x, module[0].weight, module[0].bias, 2, 3))
-    assert isinstance(model._faster._form[0], Squares)
+    assert isinstance(model._faster._form[0], Stem)

@@ -9,6 +9,7 @@ from torch import nn
 
 import pixelgrad as pg
 from pixelgrad.convolutions import call
+from pixelgrad.fused import Fused
 from pixelgrad.gradient import evaluate
 from pixelgrad.kernels import Kernels
 from pixelgrad.objectives.channel import Channel
@@ -165,6 +166,20 @@ def test_the_default_network_with_its_padding(side):
     found = pg.gradient(model, Logit(2), pixels)[1]
     assert float((found - expected).abs().max()) < 1e-9 * float(expected.abs().max())
     assert fused(model)
+
+
+@pytest.mark.parametrize("name", ["efficientnet_lite0", "tinynet"])
+def test_networks_of_ours_are_fused_as_they_are_loaded(name):
+    model = pg.load(name)
+    side = model.preprocessing.size[0]
+    pg.gradient(model, Logit(2), torch.rand(1, 3, side, side))
+    assert fused(model)
+    assert any(
+        k.is_mkldnn
+        for m in model._faster._fused.modules()
+        if isinstance(m, Fused)
+        for k in m.kernels._kept.values()
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

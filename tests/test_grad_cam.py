@@ -120,11 +120,17 @@ def test_the_backward_pass_ends_at_the_layer(small, pixels, monkeypatch):
     seen = []
     grad = torch.autograd.grad
     monkeypatch.setattr(torch.autograd, "grad", lambda s, v, **k: seen.append(v.shape) or grad(s, v, **k))
+    graphs = []
+    handle = small.module.conv1.register_forward_hook(lambda m, i, y: graphs.append(y.requires_grad))
     (part,) = at_layer(small, Logit(2), pixels, "conv2")
+    handle.remove()
+    assert graphs == [False]
     assert seen == [(5, 12, 8, 8)]
     torch.testing.assert_close(part.activations, small.activations(pixels, ["conv2"])["conv2"])
     expected = small.module.fc.weight[2].detach()[:, None, None] * (part.activations > 0) / 64
     torch.testing.assert_close(part.gradient, expected)
+    (again,) = at_layer(small, Logit(2), pixels, "conv2")  # in the faster form
+    torch.testing.assert_close(again.gradient, expected)
 
 
 def test_objective_of_a_layer(small, pixels):

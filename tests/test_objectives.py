@@ -162,5 +162,7 @@ def test_variation_and_its_gradient_are_the_sum_over_neighbours(beta):
         )  # fmt: skip
         assert float(score[i].detach()) == pytest.approx(expected, rel=1e-12)
     rough = x.detach() + 0.1 * torch.rand_like(x)
-    assert torch.autograd.gradcheck(lambda x: Variation(beta)({"pixels": x}), rough.requires_grad_())
+    rough.requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: Variation(beta)({"pixels": x}), rough)
+    assert torch.autograd.gradgradcheck(lambda x: Variation(beta)({"pixels": x}), rough)
     assert bool((torch.autograd.grad(score.sum(), x)[0][1, 2, 2:3, 3:4] == 0).all())

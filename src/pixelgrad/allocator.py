@@ -22,7 +22,7 @@ TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # malloc.h
 KEPT = 2**30  # bytes at most, beyond which free memory is given back
 LARGEST = (
     2**25
-)  # bytes: as far as glibc's own threshold for blocks rises; that for its heap's end is twice that
+)  # bytes: as far as glibc's threshold for blocks rises by itself; for its heap's end twice that
 
 _lock = threading.Lock()
 _at_work = 0

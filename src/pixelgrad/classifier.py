@@ -102,13 +102,15 @@ class Classifier:
         """Logits (n, classes) of pixels (n, 3, h, w)."""
         return self.activations(pixels, (LOGITS,))[LOGITS]
 
-    def activations(self, pixels: Tensor, names: Iterable[str], nodes: bool = True) -> dict[str, Tensor]:
+    def activations(
+        self, pixels: Tensor, names: Iterable[str], nodes: bool = True, begin: str | None = None
+    ) -> dict[str, Tensor]:
         """The outputs of the named layers, with the graph that leads to them.
 
         `pixels` and `logits` are names too. Without `logits` the forward pass stops at the deepest layer asked
         for. A layer that runs several times is its first run; `name:2` is the second.
         nodes: whether each step of the network is a node of the graph; without, only the gradient with respect to the
-        pixels may be asked for, and it comes sooner.
+        pixels may be asked for, and it comes sooner. begin: a layer among the names at whose output the graph begins.
         """
         names = list(dict.fromkeys(names))
         wanted = [self.layer(n) for n in names if n not in (PIXELS, LOGITS)]
@@ -123,7 +125,8 @@ class Classifier:
                 # without a graph nobody looks at its nodes; inference mode's tensors lack what a form goes by
                 nodes = torch.is_inference_mode_enabled() or (nodes and torch.is_grad_enabled())
                 form = self._faster.form(x, wanted, nodes)
-                with tapped(form, wanted, stop=not whole) as taps:
+                first = None if begin is None else self.layer(begin)
+                with tapped(form, wanted, stop=not whole, begin=first) as taps:
                     output = form(x)
             except Stop:
                 pass

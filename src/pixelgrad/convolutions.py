@@ -1,7 +1,7 @@
 """Convolutions in the form that a CPU runs best, with the same outputs but for rounding.
 
-    few colours and a stride s     the picture's s×s squares as channels, then stride 1
     padding "as TensorFlow does"   one row and column of zeros in the kernel in place of one more around the picture
+    few colours and a stride s     on the way back the picture's s×s squares as channels, and stride 1 (kernels.py)
 
 Each says what `torch.conv2d` is to be called with on a given input, so that whoever calls it can do more in one go
 (fused.py).
@@ -30,68 +30,6 @@ class Call(NamedTuple):
     def output(self) -> Tensor:
         """(n, channels, height, width)"""
         return F.conv2d(self.x, self.weight, self.bias, self.stride, self.padding, 1, self.groups)
-
-
-class Squares(nn.Module):
-    """A convolution with stride s and few channels as one with stride 1 on s² times as many."""
-
-    def __init__(self, conv: Any) -> None:
-        super().__init__()
-        self._own = [
-            PadsAsNeeded(conv) if pads_as_needed(conv) else conv
-        ]  # in a list it is no part of the network
-        self.side = conv.stride[0]
-        self.kernel = conv.kernel_size
-        self.padding = None if pads_as_needed(conv) else conv.padding
-        self.weight = nn.Parameter(squares(conv.weight.detach(), self.side), requires_grad=False)
-        self.bias = conv.bias
-
-    @property
-    def own(self) -> nn.Module:
-        """With its own stride."""
-        return self._own[0]
-
-    def call(self, x: Tensor) -> Call:
-        """On x (n, channels, h, w)."""
-        edges: list[int] = []
-        for i in (1, 0):
-            side, kernel = x.shape[2 + i], self.kernel[i]
-            low, high = _needed(side, kernel, self.side) if self.padding is None else (self.padding[i],) * 2
-            out = (side + low + high - kernel) // self.side + 1
-            edges += [low, self.side * (out - 1 + math.ceil(kernel / self.side)) - side - low]
-        squares: Tensor = _Unshuffled.apply(F.pad(x, edges), self.side)
-        return Call(squares, self.weight, self.bias, (1, 1), (0, 0), 1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.call(x).output()
-
-    @staticmethod
-    def fits(conv: Any) -> bool:
-        """Whether this form of a convolution is the faster one."""
-        known = plain(conv) or pads_as_needed(conv)
-        return known and few_colours(conv.weight, conv.stride, conv.groups)
-
-
-class _Unshuffled(torch.autograd.Function):
-    """`F.pixel_unshuffle`, channels-last, and its way back: place by place of a square, which takes half the time."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, side: int) -> Tensor:
-        n, channels, height, width = x.shape
-        ctx.side, shape = side, (n, channels * side**2, height // side, width // side)
-        y = torch.empty(shape, dtype=x.dtype, device=x.device, memory_format=torch.channels_last)
-        for k in range(side**2):
-            y[:, k :: side**2] = x[:, :, k // side :: side, k % side :: side]
-        return y
-
-    @staticmethod
-    def backward(ctx: Any, r: Tensor) -> Any:
-        side = ctx.side
-        n, channels, height, width = r.shape
-        x = r.new_empty(n, channels // side**2, height * side, width * side)
-        for k in range(side**2):
-            x[:, :, k // side :: side, k % side :: side] = r[:, k :: side**2]
-        return x, None
 
 
 class PadsAsNeeded(nn.Module):
@@ -138,7 +76,7 @@ def squares(weight: Tensor, side: int) -> Tensor:
 
 def call(conv: Any, x: Tensor) -> Call:
     """What a convolution calls on x."""
-    if isinstance(conv, (Squares, PadsAsNeeded)):
+    if isinstance(conv, PadsAsNeeded):
         return conv.call(x)
     return Call(x, conv.weight, conv.bias, conv.stride, conv.padding, conv.groups)
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from .chains import Chain, chains, put
-from .convolutions import Call, PadsAsNeeded, Squares, call, plain
-from .kernels import Kernels
+from .convolutions import Call, PadsAsNeeded, call, plain
+from .kernels import Kernels, Stem
 
 Bounds = tuple[float, float]
 
@@ -32,8 +32,10 @@ _THRESHOLD, _HARDTANH = torch.ops.aten.threshold_backward, torch.ops.aten.hardta
 def fuse(module: nn.Module, x: Tensor) -> tuple[list[Fused], frozenset[str]]:
     """Put fused convolutions into a module, which is run on x for it. Returns them, and the names of the parts whose
     outputs no longer exist."""
+    for name, stem in [(name, m) for name, m in module.named_modules() if isinstance(m, Stem)]:
+        put(module, name, stem.conv)
     names = {m: name for name, m in module.named_modules() if name}
-    convs = {m for m in names if plain(m) or isinstance(m, (Squares, PadsAsNeeded))}
+    convs = {m for m in names if plain(m) or isinstance(m, PadsAsNeeded)}
     found = chains(module, x, convs) if convs else {}
     fused = [Fused(conv, found.get(conv)) for conv in convs]
     for one in fused:
@@ -55,7 +57,7 @@ class Fused(nn.Module):
         self.kernels = Kernels()
 
     def forward(self, x: Tensor) -> Tensor:
-        made = call(self.conv.own if isinstance(self.conv, Squares) else self.conv, x)
+        made = call(self.conv, x)
         y: Tensor = _Pass.apply(made.x, made, self.bounds if self.pool is None else None, self)
         if self.pool is not None and self.bounds is not None:
             y = _rectified(self.pool(y), self.bounds)

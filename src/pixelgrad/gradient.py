@@ -157,11 +157,13 @@ def at_layer(
     def work(rows: slice) -> None:
         chosen = objective.select(rows)
         with torch.inference_mode(False), torch.enable_grad(), model.borrowed():
-            x = pixels[rows].detach().clone().requires_grad_()
-            activations = model.activations(x, (*chosen.needs, layer, *keep))
+            # nothing before the layer is differentiated, so that it needs no graph
+            activations = model.activations(
+                pixels[rows].detach(), (*chosen.needs, layer, *keep), nodes=False, begin=layer
+            )
             values, score = activations[layer], _score(chosen, activations)
             grad = None
-            if score.requires_grad and values.requires_grad:
+            if score.requires_grad:
                 (grad,) = torch.autograd.grad(score.sum(), values, allow_unused=True)
             if grad is None:
                 raise ModelError(f"{objective!r} does not depend on layer {layer!r}; choose an earlier one")

@@ -16,9 +16,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from .convolutions import Call, few_colours, squares
+from .convolutions import Call, PadsAsNeeded, call, few_colours, pads_as_needed, plain, squares
 
 Pair = tuple[int, int]
 
@@ -29,9 +29,13 @@ class Kernels:
     def __init__(self) -> None:
         self._kept: dict[tuple[str, int], Tensor] = {}
 
-    def forward(self, call: Call) -> Tensor:
+    def __deepcopy__(self, memo: object) -> Kernels:
+        """Laid out anew: oneDNN's layout cannot be copied."""
+        return Kernels()
+
+    def forward(self, made: Call) -> Tensor:
         """y, (n, channels, height, width)."""
-        return self._conv("own", call, lambda w: w)
+        return self._conv("own", made, lambda w: w)
 
     def backward(
         self,
@@ -60,9 +64,9 @@ class Kernels:
         made: Tensor = torch.ops.aten.convolution_backward(r, like, weight, None, stride, padding, *rest)[0]
         return made
 
-    def _conv(self, what: str, call: Call, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+    def _conv(self, what: str, made: Call, kernel: Callable[[Tensor], Tensor]) -> Tensor:
         """What a call gives with a kernel made of its weight; one layout serves inputs of every size."""
-        x, weight, bias, stride, padding, groups = call
+        x, weight, bias, stride, padding, groups = made
         key = what, id(weight)
         if key not in self._kept:
             with torch.inference_mode(False), torch.no_grad():
@@ -73,6 +77,55 @@ class Kernels:
         x = x.contiguous(memory_format=torch.channels_last)
         y: Tensor = _CONV(x, used, bias, padding, stride, (1, 1), groups, "none", [], "")
         return y
+
+
+class Stem(nn.Module):
+    """A convolution of few colours with a stride, as a step of its own with this way back."""
+
+    def __init__(self, conv: Any) -> None:
+        super().__init__()
+        self.conv = PadsAsNeeded(conv) if pads_as_needed(conv) else conv
+        self.kernels = Kernels()
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = call(self.conv, x)
+        y: Tensor = Convolution.apply(made.x, made, self.kernels)
+        return y
+
+    @staticmethod
+    def fits(conv: Any) -> bool:
+        """Whether this way back is the faster one."""
+        known = plain(conv) or pads_as_needed(conv)
+        return known and few_colours(conv.weight, conv.stride, conv.groups)
+
+
+class Convolution(torch.autograd.Function):
+    """The node of one; its name starts as those of torch's convolutions do, by which the graph is read."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, made: Call, kernels: Kernels) -> Tensor:
+        ctx.made, ctx.kernels, ctx.shape = made[1:], kernels, x.shape
+        return kernels.forward(made)
+
+    @staticmethod
+    def backward(ctx: Any, r: Tensor) -> Any:
+        return _Back.apply(r, ctx.made, ctx.kernels, ctx.shape), None, None
+
+
+class _Back(torch.autograd.Function):
+    """The way back, which is linear: its own way back is the convolution without the bias."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, r: Tensor, made: tuple[Any, ...], kernels: Kernels, shape: tuple[int, ...]
+    ) -> Tensor:
+        ctx.made, ctx.kernels, ctx.shape = made, kernels, shape
+        return kernels.backward(r, shape, *made)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> Any:
+        weight, _, *rest = ctx.made
+        return Convolution.apply(g, Call(g, weight, None, *rest), ctx.kernels), None, None, None
 
 
 def turned(weight: Tensor, groups: int) -> Tensor:

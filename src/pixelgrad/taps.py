@@ -6,7 +6,7 @@ cannot change what was tapped, and gradients with respect to the tapped tensor e
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -27,10 +27,13 @@ class Stop(BaseException):
 
 
 @contextmanager
-def tapped(module: nn.Module, names: Sequence[str], stop: bool) -> Iterator[dict[str, Tensor]]:
+def tapped(
+    module: nn.Module, names: Sequence[str], stop: bool, begin: str | None = None
+) -> Iterator[dict[str, Tensor]]:
     """Fills the yielded dictionary with the outputs of `names` during the next forward pass.
 
-    With `stop`, raises Stop out of the forward pass as soon as all of them are there.
+    With `stop`, raises Stop out of the forward pass as soon as all of them are there. begin: one of the names, whose
+    output is where the graph begins.
     """
     found: dict[str, Tensor] = {}
     runs: Counter[str] = Counter()
@@ -43,10 +46,13 @@ def tapped(module: nn.Module, names: Sequence[str], stop: bool) -> Iterator[dict
             tensor = _tensor(output)
             if name not in names or tensor is None:
                 return None
-            found[name] = tensor
+            if name == begin:
+                found[name] = tensor.detach().requires_grad_()
+            else:
+                found[name] = tensor
             if stop and len(found) == len(names):
                 raise Stop
-            return _replaced(output, tensor, tensor.clone())
+            return _replaced(output, tensor, found[name].clone())
 
         return keep
 
@@ -98,4 +104,6 @@ def _replaced(output: Any, tensor: Tensor, copy: Tensor) -> Any:
         return copy
     if type(output) in (tuple, list):
         return type(output)([copy, *output[1:]])
+    if type(output) in (dict, OrderedDict):
+        return type(output)({**output, next(iter(output)): copy})
     return None  # another container: what follows gets the tensor itself

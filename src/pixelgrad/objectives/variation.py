@@ -40,15 +40,14 @@ class _Variation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, beta: float) -> Tensor:
-        across = x[:, :, :-1, 1:] - x[:, :, :-1, :-1]
-        down = x[:, :, 1:, :-1] - x[:, :, :-1, :-1]
-        ctx.save_for_backward(across, down)
+        ctx.save_for_backward(x)
         ctx.beta = beta
-        return _squares(across, down, beta).pow(beta / 2).flatten(1).sum(1)
+        return _squares(*_differences(x), beta).pow(beta / 2).flatten(1).sum(1)
 
     @staticmethod
     def backward(ctx: Any, r: Tensor) -> Any:
-        across, down = ctx.saved_tensors
+        (x,) = ctx.saved_tensors
+        across, down = _differences(x)
         slope: Tensor = ctx.beta * r[:, None, None, None]
         if ctx.beta != 2:
             squares = _squares(across, down, ctx.beta)
@@ -56,14 +55,19 @@ class _Variation(torch.autograd.Function):
             if ctx.beta < 2:
                 slope = slope * (squares > LEAST)
         across, down = across * slope, down * slope
-        n, channels, height, width = across.shape
-        g = across.new_zeros(n, channels, height + 1, width + 1)
-        g[:, :, :-1, 1:] = across
+        g = torch.zeros_like(x)
+        g[:, :, :-1, 1:] += across
         g[:, :, 1:, :-1] += down
         g[:, :, :-1, :-1] -= across + down
         return g, None
 
 
+def _differences(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Of neighbours in a row, and in a column; (n, 3, h − 1, w − 1)."""
+    corner = x[:, :, :-1, :-1]
+    return x[:, :, :-1, 1:] - corner, x[:, :, 1:, :-1] - corner
+
+
 def _squares(across: Tensor, down: Tensor, beta: float) -> Tensor:
     squares = across.square() + down.square()
-    return squares.clamp_(min=LEAST) if beta < 2 else squares
+    return squares.clamp(min=LEAST) if beta < 2 else squares
