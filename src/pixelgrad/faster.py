@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from .borrow import parts
 from .chains import conv_and_norm, put
 from .convolutions import PadsAsNeeded, pads_as_needed
 from .fused import fuse
@@ -49,12 +50,12 @@ class Faster:
     def look(self) -> None:
         """Notice what has been done to the module, also where it leaves no trace but the numbers. To be called
         whenever somebody else may have had it."""
-        parts = _parts(self._module)
-        self._usable = parts is not None
-        same = parts == self._parts and all(torch.equal(now, then) for now, then in self._weights.values())
+        now = _parts(self._module)
+        self._usable = now is not None
+        same = now == self._parts and all(torch.equal(t, then) for t, then in self._weights.values())
         if self._usable and not same:
             self._forget()
-            self._parts = parts
+            self._parts = now
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -169,16 +170,16 @@ def _parts(module: nn.Module) -> tuple[Any, ...] | None:
     """Changes with the module's parts and tensors, not with their numbers. None: no faster form, because somebody
     listens to its parts or has given one another `forward`, which a copy would share, or because it is not measured or
     not exact there."""
-    parts, tensors = list(module.modules()), list(_tensors(module))
-    if any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in parts):
+    own, tensors = parts(module), list(_tensors(module))
+    if any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in own):
         return None
     if any(t.device.type != "cpu" or t.is_inference() for t in tensors):
         return None
     if any(t.is_floating_point() and t.dtype not in (torch.float32, torch.float64) for t in tensors):
         return None
-    return tuple(map(id, parts)), tuple((id(t), t.data_ptr(), t.dtype) for t in tensors)
+    return tuple(map(id, own)), tuple((id(t), t.data_ptr(), t.dtype) for t in tensors)
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    yield from module.parameters()
-    yield from module.buffers()
+    for m in parts(module):
+        yield from (t for t in (*m._parameters.values(), *m._buffers.values()) if t is not None)

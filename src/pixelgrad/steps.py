@@ -135,5 +135,5 @@ class Cooling:
 
     def step(self, z: Tensor, g: Tensor, memory: Memory, step: int) -> tuple[Tensor, Memory]:
         new, memory = self.rule.step(z, g, memory, step)
-        share = min(1.0, 3 * (self.steps - step) / self.steps)
-        return torch.lerp(z, new, share), memory
+        share = 3 * (self.steps - step) / self.steps
+        return (torch.lerp(z, new, share) if share < 1 else new), memory

@@ -42,7 +42,8 @@ class _Variation(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, beta: float) -> Tensor:
         ctx.save_for_backward(x)
         ctx.beta = beta
-        return _squares(*_differences(x), beta).pow(beta / 2).flatten(1).sum(1)
+        squares = _squares(*_differences(x), beta)
+        return (squares if beta == 2 else squares.pow(beta / 2)).flatten(1).sum(1)
 
     @staticmethod
     def backward(ctx: Any, r: Tensor) -> Any:
