@@ -117,10 +117,10 @@ class Faster:
             self._fused = copied if convs else None
             self._watch(one.conv for one in convs)
 
-    def _watch(self, parts: Iterable[nn.Module]) -> None:
+    def _watch(self, copied: Iterable[nn.Module]) -> None:
         """Of the module's own tensors copies are used."""
         own = {id(t) for t in _tensors(self._module)}
-        for t in (t for part in parts for t in _tensors(part) if id(t) in own):
+        for t in (t for part in copied for t in _tensors(part) if id(t) in own):
             self._weights[id(t)] = (t, t.detach().clone())
 
 
