@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 import pixelgrad as pg
+from pixelgrad import kernels
 from pixelgrad.convolutions import call
 from pixelgrad.fused import Fused
 from pixelgrad.gradient import evaluate
@@ -174,12 +175,10 @@ def test_networks_of_ours_are_fused_as_they_are_loaded(name):
     side = model.preprocessing.size[0]
     pg.gradient(model, Logit(2), torch.rand(1, 3, side, side))
     assert fused(model)
-    assert any(
-        k.is_mkldnn
-        for m in model._faster._fused.modules()
-        if isinstance(m, Fused)
-        for k in m.kernels._kept.values()
-    )
+    convs = [m for m in model._faster._fused.modules() if isinstance(m, Fused)]
+    laid_out = [kernel.is_mkldnn for m in convs for kernel in m.kernels._kept.values()]
+    assert len(laid_out) > len(convs)  # on the way back too
+    assert all(laid_out) or kernels._CONV is None
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -194,17 +193,41 @@ def test_a_convolution_and_its_way_back_are_autograds(
     side, kernel, stride, padding, channels, out, groups, dtype
 ):
     conv = nn.Conv2d(channels, out, kernel, stride, padding, groups=groups).to(dtype)
-    kernels = Kernels()
+    both = Kernels()
     for n in (2, 1):  # the layout is that of the first
         x = torch.rand(n, channels, *side, dtype=dtype, requires_grad=True)
         expected, made = conv(x), call(conv, x)
         with torch.no_grad():
-            y = kernels.forward(made)
+            y = both.forward(made)
             upstream = torch.rand_like(y)
-            found = kernels.backward(upstream, x.shape, *made[1:])
+            found = both.backward(upstream, x.shape, *made[1:])
         exact = {"rtol": 1e-12, "atol": 1e-13} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
         torch.testing.assert_close(y, expected, **exact)
         torch.testing.assert_close(found, torch.autograd.grad(expected, x, upstream)[0], **exact)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("some", ["one each", "one of all", "none", "nowhere looked", "two", "all"])
+def test_where_one_channel_counts_the_others_are_left_out(some, dtype):
+    conv = nn.Conv2d(12, 300, 1).to(dtype)
+    x = torch.rand(3, 12, 9, 7, dtype=dtype, requires_grad=True)
+    expected = conv(x)
+    upstream = torch.zeros_like(expected)
+    channels = {"one each": (7, 299, 0), "one of all": (20, 20, 20), "two": (3, 4, 5)}.get(some, ())
+    for i, channel in enumerate(channels):
+        upstream[i, channel, 1:] = torch.randn(8, 7, dtype=dtype)
+    if some == "two":
+        upstream[1, 100, 8, 6] = 1
+    if some == "nowhere looked":
+        upstream[2, 50, 3, 3] = 1
+    if some == "all":
+        upstream.normal_()
+    made = call(conv, x)
+    with torch.no_grad():
+        found = Kernels().backward(upstream, x.shape, *made[1:])
+    exact = {"rtol": 1e-12, "atol": 1e-13} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
+    torch.testing.assert_close(found, torch.autograd.grad(expected, x, upstream)[0], **exact)
+    assert (kernels._only_channel(upstream) is None) == (some in ("nowhere looked", "two", "all"))
 
 
 def test_a_layer_between_is_the_networks_own():
