@@ -3,8 +3,8 @@
 glibc gives every block over 32 MB back to the system when it is freed, and what is free at the end of its heap beyond
 64 MB, and gets it anew, page by page: on a virtual machine that is a tenth to a quarter of the time of a gradient.
 While pixelgrad works it keeps up to 1 GB. The command line does so for good, since its process is its own; in
-anybody else's, glibc does as before when a technique is done. Where somebody has told glibc what to do (mallopt(3):
-MALLOC_… in the environment), that counts.
+anybody else's, large blocks are given back as before when a technique is done, and of its heap up to 512 MB wait for
+the next one. Where somebody has told glibc what to do (mallopt(3): MALLOC_… in the environment), that counts.
 """
 
 from __future__ import annotations
@@ -19,10 +19,9 @@ from functools import cache
 from typing import Any
 
 TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4  # malloc.h
-KEPT = 2**30  # bytes at most, beyond which free memory is given back
-LARGEST = (
-    2**25
-)  # bytes: as far as glibc's threshold for blocks rises by itself; for its heap's end twice that
+# bytes, beyond which what is free at the end of the heap is given back; a gradient of 8 pictures takes 300 MB
+KEPT, KEPT_AFTERWARDS = 2**30, 2**29
+LARGEST = 2**25  # bytes: as far as glibc's threshold for blocks rises by itself
 
 _lock = threading.Lock()
 _at_work = 0
@@ -53,7 +52,7 @@ def freed_memory_kept() -> Iterator[None]:
             if not _at_work:
                 _told(MMAP_MAX, 65536)  # glibc's own number
                 _told(MMAP_THRESHOLD, LARGEST)
-                _told(TRIM_THRESHOLD, 2 * LARGEST)
+                _told(TRIM_THRESHOLD, KEPT_AFTERWARDS)
 
 
 def _told(what: int, value: int) -> bool:
