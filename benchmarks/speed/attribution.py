@@ -1,23 +1,27 @@
 """Saliency, SmoothGrad, integrated gradients, Grad-CAM and occlusion against Captum's, on the same work.
 
-Captum gets the network as its own library makes it. Both give the same maps, but for SmoothGrad, whose noise is
-random; how far they are apart stands in the notes. Saliency is also put beside two of the fastest forward passes
-(limit.py). What takes a hundred passes is done on a sixteenth of the pictures. Of SmoothGrad and integrated gradients
-Captum takes all gradients at once, unless it is told how many; 8 suit this machine better, so that stands beside it.
+Captum, in a process of its own, gets the network as its own library makes it. Both give the same maps, but for
+SmoothGrad, whose noise is random; how far they are apart stands in the notes. Saliency is also put beside two of the
+fastest forward passes (limit.py). What takes a hundred passes is done on a sixteenth of the pictures. Of SmoothGrad and
+integrated gradients Captum takes all gradients at once, unless it is told how many; 8 suit this machine better, so that
+stands beside it.
 """
 
 from __future__ import annotations
 
 import functools
+import multiprocessing
+import os
 from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor
 
 import pixelgrad as pg
-from benchmarks.frame import Curve, Row, Way, turns
+from benchmarks.frame import Curve, Row, Times, Way, turns
 from benchmarks.setting import Setting, plain
 from benchmarks.speed import limit
 
@@ -41,42 +45,78 @@ class Work(NamedTuple):
 def rows(setting: Setting) -> Iterator[Row | Curve]:
     """All techniques on each network."""
     peer = setting.peer("captum.attr")
-    for model in setting.networks:
+    for i, model in enumerate(setting.networks):
         whole = setting.pictures(model, setting.images)
-        few = whole[: max(1, len(whole) // 16)]
-        yield from saliency(model, whole, peer, setting.rounds)
+        ways = {"own": owned(model, whole, "saliency"), "limit": limit.two(model, whole)}
+        times, what = turns(ways, setting.rounds), f"saliency of {len(whole)}"
+        two = "two best forward passes"
+        yield Row("attribution", what, model.name, two, times["own"], times["limit"], FORWARDS)
         if peer is not None:
-            for work in others(model, few, whole, peer):
-                yield against_captum(model, work, setting.rounds)
+            with Aside(setting, i) as aside:
+                for k, work in enumerate(works(setting, i, peer)):
+                    yield row(model, work, turns({"own": work.own, "captum": aside.way(k)}, setting.rounds))
 
 
-def saliency(
-    model: pg.Classifier, pixels: Tensor, peer: ModuleType | None, rounds: int
-) -> Iterator[Row | Curve]:
-    """Against Captum and against the limit, in one."""
-    target = classes(model, pixels)
-    what = f"saliency of {len(pixels)}"
-    own, captums = owned(model, pixels, "saliency"), None
-    ways: dict[str, Way] = {"own": own, "limit": limit.two(model, pixels)}
-    if peer is not None:
-        captums = saliency_of_captum(model, pixels, peer.Saliency(plain(model)), torch.tensor(target))
-        ways["captum"] = captums
-    times = turns(ways, rounds)
-    if captums is not None:
-        goal, note = CAPTUM.get(model.name), apart(own(), captums())
-        yield Row("attribution", what, model.name, "Captum", times["own"], times["captum"], goal, note)
-    yield Row(
-        "attribution", what, model.name, "two best forward passes", times["own"], times["limit"], FORWARDS
-    )
-
-
-def against_captum(model: pg.Classifier, work: Work, rounds: int) -> Row:
+def row(model: pg.Classifier, work: Work, times: Times) -> Row:
     """One technique."""
-    times = turns({"own": work.own, "captum": work.captum}, rounds)
     note = apart(work.own(), work.captum()) if work.same else "the noise is another"
     goal = CAPTUM.get(model.name) if work.goal else None
     against = "Captum" if work.at_once is None else f"Captum, told to take {work.at_once} at once"
     return Row("attribution", work.what, model.name, against, times["own"], times["captum"], goal, note)
+
+
+class Aside:
+    """Captum in a process of its own, as people have it: pixelgrad tells the allocator of its process to keep memory,
+    which others would profit from."""
+
+    def __init__(self, setting: Setting, network: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        asked = (setting.images, setting.rounds, setting.photos, setting.squeezenet)
+        self._process = context.Process(target=serve, args=(theirs, asked, network), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def way(self, number: int) -> Way:
+        """Captum's way of one of the works, there."""
+
+        def run() -> None:
+            self._pipe.send(number)
+            self._pipe.recv()
+
+        return run
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.join()
+
+
+def serve(pipe: Connection, asked: tuple[Any, ...], network: int) -> None:
+    """The other end."""
+    os.environ["MALLOC_LEFT_ALONE"] = "1"  # then pixelgrad does so
+    setting = Setting(*asked, say=lambda _: None)
+    peer = setting.peer("captum.attr")
+    assert peer is not None
+    every = list(works(setting, network, peer))
+    while True:
+        every[pipe.recv()].captum()
+        pipe.send(None)
+
+
+def works(setting: Setting, network: int, peer: ModuleType) -> Iterator[Work]:
+    """Saliency on the whole batch, and the others."""
+    model = setting.networks[network]
+    whole = setting.pictures(model, setting.images)
+    target = classes(model, whole)
+    yield Work(
+        f"saliency of {len(whole)}",
+        owned(model, whole, "saliency"),
+        saliency_of_captum(model, whole, peer.Saliency(plain(model)), torch.tensor(target)),
+    )
+    yield from others(model, whole[: max(1, len(whole) // 16)], whole, peer)
 
 
 def others(model: pg.Classifier, few: Tensor, whole: Tensor, peer: ModuleType) -> Iterator[Work]:
