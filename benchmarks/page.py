@@ -19,6 +19,9 @@ from benchmarks.frame import Curve, Row
 from pixelgrad import images
 
 OWN, MISSED, GREY = "#2a6f97", "#c8553d", "#8a8f98"
+SHORTEST = (
+    0.01  # of the ratios, as drawn: more memory for more pictures may be lost in its noise, and none at all
+)
 
 
 def write(
@@ -126,13 +129,13 @@ def bars(axes: Axes, rows: Sequence[Row]) -> None:
     """Ratios on a logarithmic scale, from 1."""
     for y, row in enumerate(rows):
         colour = MISSED if row.met is False else OWN if row.met else GREY
-        axes.barh(y, row.figure - 1, left=1, color=colour, height=0.7)
+        axes.barh(y, max(row.figure, SHORTEST) - 1, left=1, color=colour, height=0.7)
         at_the_edge = axes.get_yaxis_transform()
         axes.text(1.01, y, f"{row.figure:.2f}", transform=at_the_edge, va="center", color=colour)
         if row.goal is not None:
             axes.plot((row.goal, row.goal), (y - 0.42, y + 0.42), color="black", linewidth=1.5)
     axes.set_xscale("log")
-    low = min((min(row.figure, row.goal or 1) for row in rows), default=1)
+    low = max(SHORTEST, min((min(row.figure, row.goal or 1) for row in rows), default=1))
     high = max((max(row.figure, row.goal or 1) for row in rows), default=1)
     axes.set_xlim(min(0.5, low / 1.6), max(2, high * 1.4))
     ticks = [t for t in (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10) if axes.get_xlim()[0] <= t]
