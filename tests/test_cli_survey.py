@@ -7,6 +7,7 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -174,13 +175,18 @@ def test_ctrl_c_keeps_what_is_done_and_says_so(data, here):
     arguments = ["find", "counting", "data", *OPTIONS, "--batch", "1", "--pause", "0.3"]
     command = [sys.executable, "-c", MAIN, *arguments]
     program = subprocess.Popen(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=subprocess.PIPE, text=True
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell that runs the tests in the background has it ignored, and a process passes that on
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     end = time.monotonic() + 60
     while not list(here.glob("run/parts/part-*")):
         assert time.monotonic() < end
         time.sleep(0.02)
-    program.send_signal(2)
+    program.send_signal(signal.SIGINT)
     _, err = program.communicate(timeout=60)
     assert program.returncode == 130
     assert re.match(r"warning: [1-3] of 4 parts are done, the same command goes on\n", err), err
