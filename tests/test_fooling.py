@@ -12,7 +12,8 @@ import pixelgrad as pg
 from pixelgrad import images, jpeg
 from pixelgrad.errors import Cancelled, ModelError, SettingError
 from pixelgrad.follow.fooling import Fooling, leads
-from pixelgrad.saved import eight_bits, exactly
+from pixelgrad.saved import eight_bits
+from pixelgrad.transforms import exactly
 
 
 def linear(margin: float, side: int = 12, classes: int = 2):

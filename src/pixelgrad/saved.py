@@ -5,7 +5,6 @@ while gradients pass. The value is the real one, the gradient that of a differen
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,6 +12,7 @@ from torch import Tensor
 from . import images, jpeg
 from .canvases import Canvas
 from .classifier import Classifier
+from .transforms import exactly
 
 ROBUST = 75  # the JPEG quality that a robust picture survives
 
@@ -60,19 +60,3 @@ class View:
 def eight_bits(pixels: Tensor) -> Tensor:
     """Rounded to what a picture file holds."""
     return pixels.detach().clamp(0, 1).mul_(255).round_().div_(255)
-
-
-def exactly(value: Tensor, likeness: Tensor) -> Tensor:
-    """`value`, bit by bit, with the gradient of `likeness`."""
-    shown: Tensor = _Exactly.apply(value.detach(), likeness)
-    return shown
-
-
-class _Exactly(torch.autograd.Function):
-    @staticmethod
-    def forward(_: Any, value: Tensor, likeness: Tensor) -> Tensor:
-        return value.view_as(value)
-
-    @staticmethod
-    def backward(_: Any, *g: Tensor) -> tuple[None, Tensor]:
-        return None, g[0]

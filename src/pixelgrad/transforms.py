@@ -66,8 +66,8 @@ class Roll:
 
 @dataclass(frozen=True)
 class Turn:
-    """Lucid's changes, all at once: the picture in grey is moved by up to ±before/2 pixels, scaled about its centre by
-    a factor from 1 − scale to 1 + scale, rotated by up to ±`degrees`, and moved again by up to ±after/2."""
+    """Lucid's changes, all at once: the picture, with grey around it, is moved by up to ±before/2 pixels, scaled about
+    its centre by a factor from 1 − scale to 1 + scale, rotated by up to ±`degrees`, and moved by up to ±after/2."""
 
     scale: float = 0.0
     degrees: float = 0.0
@@ -117,20 +117,23 @@ class Noise:
         if not self.deviation:
             return pixels
         added = self.deviation * torch.randn(pixels.shape[1:], generator=draw.random).to(pixels)
-        noisy: Tensor = _Straight.apply(pixels, added)
-        return noisy
+        return exactly((pixels.detach() + added).clamp_(0, 1), pixels)
 
 
-class _Straight(torch.autograd.Function):
-    """The sum, cut to [0, 1]; the gradient passes as it is."""
+def exactly(value: Tensor, likeness: Tensor) -> Tensor:
+    """`value`, bit by bit, with the gradient of `likeness`."""
+    shown: Tensor = _Exactly.apply(value.detach(), likeness)
+    return shown
+
+
+class _Exactly(torch.autograd.Function):
+    @staticmethod
+    def forward(_: Any, value: Tensor, likeness: Tensor) -> Tensor:
+        return value.view_as(value)
 
     @staticmethod
-    def forward(ctx: Any, pixels: Tensor, added: Tensor) -> Tensor:
-        return (pixels + added).clamp_(0, 1)
-
-    @staticmethod
-    def backward(ctx: Any, r: Tensor) -> Any:
-        return r, None
+    def backward(_: Any, *g: Tensor) -> tuple[None, Tensor]:
+        return None, g[0]
 
 
 def enlarged(pixels: Tensor, factor: float) -> Tensor:
