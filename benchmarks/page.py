@@ -19,9 +19,8 @@ from benchmarks.frame import Curve, Row
 from pixelgrad import images
 
 OWN, MISSED, GREY = "#2a6f97", "#c8553d", "#8a8f98"
-SHORTEST = (
-    0.01  # of the ratios, as drawn: more memory for more pictures may be lost in its noise, and none at all
-)
+# of the ratios, as drawn: what more pictures take may be lost in the noise of the memory
+SHORTEST = 0.01
 
 
 def write(
