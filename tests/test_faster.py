@@ -173,6 +173,26 @@ def test_it_is_checked_at_every_size():
             close(model(x), module.eval()(x))
 
 
+class ByHand(Twice):
+    """It also uses the numbers and settings of its parts itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+
+    def forward(self, x):
+        y = F.conv2d(x, self.conv.weight - 1).relu() + self.conv(x).relu()
+        return F.linear(y.mean((2, 3)), self.fc.weight) * self.conv.kernel_size[0]
+
+
+def test_a_network_that_uses_the_numbers_of_its_parts_is_run_itself():
+    module = ByHand().double().eval()
+    x = torch.rand(2, 3, 8, 8, dtype=torch.float64)
+    found = pg.gradient(pg.Classifier(module), Logit(1), x)
+    close(found[0], module(x)[:, 1])
+    close(found[1], torch.autograd.grad(module(x.requires_grad_())[:, 1].sum(), x)[0])
+
+
 def test_weights_that_are_not_changed_are_shared(small, pixels):
     small(pixels)
     form = small._faster._form

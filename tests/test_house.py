@@ -14,7 +14,7 @@ LAYERS = (
     ("errors",),
     (
         *("allocator", "registry", "preprocessing", "labels", "borrow", "taps", "grids", "chains"),
-        *("convolutions", "steps", "rules", "canvases", "transforms", "tally", "topk"),
+        *("convolutions", "steps", "rules", "canvases", "transforms", "tally", "topk", "linear"),
     ),
     ("images", "distortion", "octaves", "revive", "curves", "pointing", "kernels"),
     ("jpeg", "film", "intervals", "data", "fused"),

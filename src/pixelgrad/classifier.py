@@ -85,6 +85,7 @@ class Classifier:
             raise ModelError(f"std is positive; got {std!r}")
         self._faster = Faster(module)
         self._borrowed = False
+        self._names: list[str] | None = None
         self._looked_at_pixels = self._warned_pixels = self._looked_at_logits = False
 
     def __repr__(self) -> str:
@@ -94,7 +95,7 @@ class Classifier:
 
     def __getstate__(self) -> dict[str, Any]:
         """For copies: nobody has borrowed those."""
-        return {**self.__dict__, "_borrowed": False, "_faster": Faster(self.module)}
+        return {**self.__dict__, "_borrowed": False, "_names": None, "_faster": Faster(self.module)}
 
     # ------------------------------------------------------------------ running
 
@@ -158,11 +159,11 @@ class Classifier:
     def _borrow(self) -> Iterator[None]:
         with borrowed(self.module):
             self._faster.look()
-            self._borrowed = True
+            self._borrowed, self._names = True, None
             try:
                 yield
             finally:
-                self._borrowed = False
+                self._borrowed, self._names = False, None
 
     @contextmanager
     def any_range(self) -> Iterator[None]:
@@ -220,7 +221,7 @@ class Classifier:
         "conv_head", "3.squeeze" for features.3.squeeze, "relu:2" for a second run. An exact name counts first: "3"
         is the name of a layer of a Sequential. Raises NotFound, with the nearest names or the range.
         """
-        modules = [n for n, _ in self.module.named_modules() if n]
+        modules = self._module_names()
         name, hint = str(name), "`pixelgrad layers` lists them"
         base, colon, run = name.partition(":")
         if not base or (colon and not run.isdecimal()):
@@ -237,6 +238,14 @@ class Classifier:
                 raise NotFound("layer", name, modules, hint)
             base = ends[0]
         return base if run in ("", "1") else f"{base}:{int(run)}"
+
+    def _module_names(self) -> list[str]:
+        """Of every part of the module; listed once while it is borrowed."""
+        if self._names is not None:
+            return self._names
+        names = [name for name, _ in self.module.named_modules() if name]
+        self._names = names if self._borrowed else None
+        return names
 
     def _numbered(self, number: int) -> str:
         listed = self.layers()

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from .chains import Chain, chains, put
 from .convolutions import Call, PadsAsNeeded, call, plain
 from .kernels import Kernels, Stem
+from .linear import Linear
 
 Bounds = tuple[float, float]
 
@@ -42,6 +43,8 @@ def fuse(module: nn.Module, x: Tensor) -> tuple[list[Fused], frozenset[str]]:
         put(module, names[one.conv], one)
     for part in {part for chain in found.values() for part in chain.parts}:
         put(module, names[part], Done(part))
+    for linear in (m for m in names if type(m) is nn.Linear):
+        put(module, names[linear], Linear(linear))
     return fused, frozenset(names[m] for chain in found.values() for m in chain.inside)
 
 
@@ -94,10 +97,11 @@ class _Pass(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, r: Tensor) -> Any:
+        alone = getattr(r, "nobody_elses", False)
         if ctx.bounds is not None:
             (y,) = ctx.saved_tensors
-            r = _masked(r, y, ctx.bounds, in_place=getattr(r, "nobody_elses", False))
-        found = ctx.owner.kernels.backward(r, ctx.shape, *ctx.made)
+            r = _masked(r, y, ctx.bounds, in_place=alone)
+        found = ctx.owner.kernels.backward(r, ctx.shape, *ctx.made, sparse=not alone)
         if ctx.straight:
             found.nobody_elses = True
         return found, None, None, None

@@ -47,10 +47,12 @@ class Kernels:
         stride: Pair,
         padding: Pair,
         groups: int,
+        sparse: bool = True,
     ) -> Tensor:
-        """∂/∂x, of x's shape (n, channels, height, width), from R of y's; the rest as in the call."""
+        """∂/∂x, of x's shape (n, channels, height, width), from R of y's; the rest as in the call. sparse: whether R
+        may be zero but for one channel."""
         pointwise = weight.shape[1:] == (*shape[1:2], 1, 1) and r.shape[2:] == shape[2:]
-        if pointwise and (only := _only_channel(r)) is not None:
+        if pointwise and sparse and (only := _only_channel(r)) is not None:
             return _outer(weight[only, :, 0, 0], r[torch.arange(len(r)), only])
         if stride == (1, 1) and groups in (1, len(weight)):
             edge = (weight.shape[2] - 1 - padding[0], weight.shape[3] - 1 - padding[1])

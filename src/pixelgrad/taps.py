@@ -37,7 +37,6 @@ def tapped(
     """
     found: dict[str, Tensor] = {}
     runs: Counter[str] = Counter()
-    modules = dict(module.named_modules()) if names else {}
 
     def hook(base: str) -> Any:
         def keep(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -57,7 +56,7 @@ def tapped(
         return keep
 
     bases = dict.fromkeys(name.partition(":")[0] for name in names)
-    handles = [modules[base].register_forward_hook(hook(base)) for base in bases]
+    handles = [module.get_submodule(base).register_forward_hook(hook(base)) for base in bases]
     try:
         yield found
     finally:
