@@ -170,21 +170,32 @@ def _sampled(pixels: Tensor, matrix: list[list[float]], size: tuple[int, int]) -
 class _Sampled(torch.autograd.Function):
     """Pixels at the places of a grid (h, w, 2), the same for all pictures.
 
-    torch's way back also takes the gradient at the grid, for which it looks up every pixel again; nobody wants that,
-    so it looks at one number instead, in half the time.
+    torch works out the places of a grid for every picture, however many colours it has, and gives a thread whole
+    pictures: so all planes are put into as many pictures as there are threads. Its way back also takes the gradient at
+    the grid, for which it looks up every pixel again; nobody wants that, so it looks at one number instead.
     """
 
     @staticmethod
     def forward(ctx: Any, pixels: Tensor, grid: Tensor) -> Tensor:
-        ctx.shape = pixels.shape
+        ctx.shape, (n, colours, height, width) = pixels.shape, pixels.shape
+        ctx.groups = _pictures(n * colours)
         ctx.save_for_backward(grid)
         # outside is filled with zeros: shifted by the grey, they are grey
-        shown = F.grid_sample(pixels - GREY, grid.expand(len(pixels), -1, -1, -1), align_corners=False)
-        return shown.add_(GREY)
+        planes = (pixels - GREY).reshape(ctx.groups, -1, height, width)
+        shown = F.grid_sample(planes, grid.expand(ctx.groups, -1, -1, -1), align_corners=False)
+        return shown.add_(GREY).reshape(n, colours, *grid.shape[:2])
 
     @staticmethod
     def backward(ctx: Any, r: Tensor) -> Any:
         (grid,) = ctx.saved_tensors
-        any_pixels, grid = r.new_zeros(()).expand(ctx.shape), grid.expand(len(r), -1, -1, -1)
+        planes, grid = r.reshape(ctx.groups, -1, *r.shape[2:]), grid.expand(ctx.groups, -1, -1, -1)
+        any_pixels = r.new_zeros(()).expand(*planes.shape[:2], *ctx.shape[2:])
         back = torch.ops.aten.grid_sampler_2d_backward
-        return back(r, any_pixels, grid, 0, 0, False, (True, False))[0], None
+        found = back(planes, any_pixels, grid, 0, 0, False, (True, False))[0]
+        return found.reshape(ctx.shape), None
+
+
+def _pictures(planes: int) -> int:
+    """Into how many pictures of the same number of planes so many are put."""
+    threads = range(torch.get_num_threads(), planes)
+    return next((k for k in threads if planes % k == 0), planes)
