@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from ..classifier import Classifier
@@ -37,7 +38,11 @@ class Channel(Objective):
         if self.channel >= values.shape[1]:
             last = values.shape[1] - 1
             raise NotFound("channel", self.channel, (), f"{self.layer} has channels 0 to {last}")
-        return values[:, self.channel].flatten(1).mean(1) if values.dim() == 4 else values[:, self.channel]
+        if values.dim() == 2:
+            return values[:, self.channel]
+        if values.is_contiguous(memory_format=torch.channels_last):  # the gradient is laid out as they are
+            return values.permute(0, 2, 3, 1)[..., self.channel].mean((1, 2))
+        return values[:, self.channel].mean((1, 2))
 
     def resolve(self, model: Classifier) -> Channel:
         return dataclasses.replace(self, layer=model.layer(self.layer))

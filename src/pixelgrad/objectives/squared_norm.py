@@ -30,7 +30,8 @@ class SquaredNorm(Objective):
         return frozenset({self.layer})
 
     def __call__(self, activations: Mapping[str, Tensor]) -> Tensor:
-        return activations[self.layer].square().flatten(1).sum(1) / 2
+        values = activations[self.layer]
+        return values.square().sum(tuple(range(1, values.dim()))) / 2
 
     def resolve(self, model: Classifier) -> SquaredNorm:
         return dataclasses.replace(self, layer=model.layer(self.layer))
