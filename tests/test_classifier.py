@@ -232,6 +232,20 @@ def test_a_network_that_cannot_take_the_picture(small):
         small(torch.rand(1, 3, 1, 1, dtype=torch.float64))
 
 
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(AssertionError("height 8 is not 4\nat all"), "height 8 is not 4"), (ValueError(), "ValueError")],
+)
+def test_a_network_that_refuses_the_picture_in_its_own_way(error, reason):
+    class Picky(nn.Module):
+        def forward(self, x):
+            raise error
+
+    with pytest.raises(ModelError, match=rf"Picky fails on pixels of 1×3×8×8: {reason}$") as caught:
+        pg.Classifier(Picky())(torch.rand(1, 3, 8, 8))
+    assert caught.value.__cause__ is error
+
+
 def test_top(small, pixels):
     probability = small(pixels).softmax(1)
     for row, expected in zip(small.top(pixels, 3), probability, strict=True):

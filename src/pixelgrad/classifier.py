@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from . import labels as names_of_classes
 from .borrow import borrowed
-from .errors import ModelError, NotFound
+from .errors import ModelError, NotFound, PixelgradError
 from .faster import Faster
 from .preprocessing import Preprocessing, per_colour, sides
 from .taps import Layer, Stop, tapped, trace
@@ -131,10 +131,16 @@ class Classifier:
                     output = form(x)
             except Stop:
                 pass
-            except RuntimeError as error:
+            except PixelgradError:
+                raise
+            except (
+                RuntimeError,
+                ValueError,
+                AssertionError,
+            ) as error:  # so timm's transformers check their size
                 if is_out_of_memory(error):
                     raise
-                reason = str(error).strip().splitlines()[0]
+                reason = str(error).strip().partition("\n")[0] or type(error).__name__
                 shape = "×".join(map(str, pixels.shape))
                 raise ModelError(f"{self.name} fails on pixels of {shape}: {reason}") from error
             else:
