@@ -232,6 +232,30 @@ def test_a_network_that_cannot_take_the_picture(small):
         small(torch.rand(1, 3, 1, 1, dtype=torch.float64))
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize("kind", ["scripted", "traced", "scripted within"])
+def test_a_scripted_network(kind, pixels):
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.LazyLinear(5))
+    module = module.double().eval()
+    x = pixels.clone().requires_grad_()
+    expected = module(x)[:, 2]
+    (slope,) = torch.autograd.grad(expected.sum(), x)
+    if kind == "scripted within":
+        made = nn.Sequential(*module[:2], torch.jit.script(module[2]), *module[3:])
+    else:
+        made = torch.jit.script(module) if kind == "scripted" else torch.jit.trace(module, pixels)
+    made.train()
+    model = pg.Classifier(made, name="net")
+    score, gradient = pg.gradient(model, Logit(2), pixels)
+    torch.testing.assert_close(score, expected.detach())
+    torch.testing.assert_close(gradient, slope)
+    assert made.training
+    assert all(p.requires_grad for p in made.parameters())
+    for look in (lambda: model.layers(8), lambda: model.activations(pixels, ["0"])):
+        with pytest.raises(ModelError, match="scripted or traced cannot be looked at, only its logits"):
+            look()
+
+
 @pytest.mark.parametrize(
     ("error", "reason"),
     [(AssertionError("height 8 is not 4\nat all"), "height 8 is not 4"), (ValueError(), "ValueError")],

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import spectral_norm, weight_norm
 
 import pixelgrad as pg
 from pixelgrad.kernels import Stem
@@ -171,6 +172,14 @@ def test_it_is_checked_at_every_size():
         x = torch.rand(2, 3, side, side, dtype=torch.float64)
         with torch.no_grad():
             close(model(x), module.eval()(x))
+
+
+@pytest.mark.parametrize("change", [weight_norm, spectral_norm])
+def test_weights_that_are_computed_from_others_are_left_alone(small, pixels, plain, change):
+    change(small.module.conv2)
+    with torch.no_grad():
+        close(small(pixels), plain(pixels))
+    assert folded(small) == {"conv1"}
 
 
 class ByHand(Twice):

@@ -13,10 +13,10 @@ SRC = Path(__file__).parent.parent / "src" / "pixelgrad"
 LAYERS = (
     ("errors",),
     (
-        *("allocator", "registry", "preprocessing", "labels", "borrow", "taps", "grids", "chains"),
+        *("allocator", "registry", "preprocessing", "labels", "borrow", "grids", "chains"),
         *("convolutions", "steps", "rules", "canvases", "transforms", "tally", "topk", "linear"),
     ),
-    ("images", "distortion", "octaves", "revive", "curves", "pointing", "kernels"),
+    ("images", "distortion", "octaves", "revive", "curves", "pointing", "kernels", "taps"),
     ("jpeg", "film", "intervals", "data", "fused"),
     ("faster",),
     ("classifier", "pictures", "datasets.*"),

@@ -54,5 +54,6 @@ def borrowed(module: nn.Module) -> Iterator[None]:
             for owner, name, buffer, version, value in buffers:
                 if buffer._version != version:
                     buffer.copy_(value)
-                if owner._buffers.get(name) is not buffer:
+                # a scripted module makes a new object of its tensor whenever it is asked for it
+                if not isinstance(owner, torch.jit.ScriptModule) and owner._buffers.get(name) is not buffer:
                     owner._buffers[name] = buffer

@@ -13,7 +13,7 @@ Key = tuple[int, int]
 
 
 def conv_and_norm(module: nn.Module, x: Tensor) -> Iterator[tuple[str, str]]:
-    """The convolutions whose output a batch norm takes, with it; each runs once."""
+    """The convolutions whose output a batch norm takes, with it; each runs once, and has its weights to itself."""
     names = {m: name for name, m in module.named_modules() if name}
     runs: Counter[nn.Module] = Counter()
     outputs: dict[int, tuple[nn.Module, Tensor]] = {}  # holds on to the tensors, so that no id is used again
@@ -35,7 +35,8 @@ def conv_and_norm(module: nn.Module, x: Tensor) -> Iterator[tuple[str, str]]:
             handle.remove()
     for conv, norm in pairs:
         once = runs[conv] == runs[norm] == 1
-        if once and getattr(norm, "running_var", None) is not None:
+        own = conv._parameters.get("weight") is not None  # not computed from something else
+        if once and own and getattr(norm, "running_var", None) is not None:
             yield names[conv], names[norm]
 
 

@@ -166,10 +166,12 @@ def _copy(module: nn.Module) -> nn.Module | None:
 
 def _parts(module: nn.Module) -> tuple[Any, ...] | None:
     """Changes with the module's parts and tensors, not with their numbers. None: no faster form, because somebody
-    listens to its parts or has given one another `forward`, which a copy would share, or because it is not measured or
-    not exact there."""
+    listens to its parts or has given one another `forward`, which a copy would share, because nobody can listen to a
+    scripted part, or because it is not measured or not exact there."""
     own, tensors = parts(module), list(_tensors(module))
     if any(m._forward_hooks or m._forward_pre_hooks or "forward" in vars(m) for m in own):
+        return None
+    if any(isinstance(m, torch.jit.ScriptModule) for m in own):
         return None
     if any(t.device.type != "cpu" or t.is_inference() for t in tensors):
         return None

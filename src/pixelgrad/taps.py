@@ -11,7 +11,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
+
+from .borrow import parts
+from .errors import ModelError
 
 
 class Layer(NamedTuple):
@@ -55,6 +59,8 @@ def tapped(
 
         return keep
 
+    if names:
+        _need_layers(module)
     bases = dict.fromkeys(name.partition(":")[0] for name in names)
     handles = [module.get_submodule(base).register_forward_hook(hook(base)) for base in bases]
     try:
@@ -80,12 +86,22 @@ def trace(module: nn.Module) -> Iterator[list[Layer]]:
 
         return note
 
+    _need_layers(module)
     handles = [m.register_forward_hook(hook(name)) for name, m in module.named_modules() if name]
     try:
         yield seen
     finally:
         for handle in handles:
             handle.remove()
+
+
+def _need_layers(module: nn.Module) -> None:
+    """Nobody can listen to the parts of a scripted or traced module."""
+    if any(isinstance(m, torch.jit.ScriptModule) for m in parts(module)):
+        raise ModelError(
+            "the layers of a network that was scripted or traced cannot be looked at, only its logits; "
+            "use the module that it was made from"
+        )
 
 
 def _tensor(output: Any) -> Tensor | None:
