@@ -13,7 +13,6 @@ from pixelgrad.convolutions import call
 from pixelgrad.fused import Fused
 from pixelgrad.gradient import evaluate
 from pixelgrad.kernels import Kernels
-from pixelgrad.linear import Linear
 from pixelgrad.objectives.channel import Channel
 from pixelgrad.objectives.logit import Logit
 from pixelgrad.rules import BackwardRule
@@ -229,32 +228,6 @@ def test_where_one_channel_counts_the_others_are_left_out(some, dtype):
     exact = {"rtol": 1e-12, "atol": 1e-13} if dtype == torch.float64 else {"rtol": 1e-4, "atol": 1e-5}
     torch.testing.assert_close(found, torch.autograd.grad(expected, x, upstream)[0], **exact)
     assert (kernels._only_channel(upstream) is None) == (some in ("nowhere looked", "two", "all"))
-
-
-@pytest.mark.parametrize("upstream", ["one each", "one of all", "none", "one has two", "one has none", "all"])
-def test_where_one_output_counts_a_row_is_looked_up(upstream):
-    linear = nn.Linear(6, 9).double()
-    x = torch.randn(3, 6, dtype=torch.float64, requires_grad=True)
-    r = torch.zeros(3, 9, dtype=torch.float64)
-    if upstream == "all":
-        r.normal_()
-    elif upstream != "none":
-        places = (4, 4, 4) if upstream == "one of all" else (0, 8, 3)
-        r[range(3), places] = torch.tensor([-2.0, 0.5, 3.0], dtype=torch.float64)
-    if upstream == "one has two":
-        r[1, 2] = -0.25
-    if upstream == "one has none":
-        r[1] = 0
-    expected, found = linear(x), Linear(linear)(x)
-    assert torch.equal(found, expected)
-    close(torch.autograd.grad(found, x, r)[0], torch.autograd.grad(expected, x, r)[0])
-
-
-def test_a_linear_layer_of_places_stays_what_it_was():
-    linear = nn.Linear(6, 9).double()
-    x = torch.randn(3, 4, 6, dtype=torch.float64, requires_grad=True)
-    r = torch.randn(3, 4, 9, dtype=torch.float64)
-    close(torch.autograd.grad(Linear(linear)(x), x, r)[0], torch.autograd.grad(linear(x), x, r)[0])
 
 
 def test_a_layer_between_is_the_networks_own():

@@ -14,7 +14,7 @@ LAYERS = (
     ("errors",),
     (
         *("allocator", "registry", "preprocessing", "labels", "borrow", "grids", "chains"),
-        *("convolutions", "steps", "rules", "canvases", "transforms", "tally", "topk", "linear"),
+        *("convolutions", "steps", "rules", "canvases", "transforms", "tally", "topk"),
     ),
     ("images", "distortion", "octaves", "revive", "curves", "pointing", "kernels", "taps"),
     ("jpeg", "film", "intervals", "data", "fused"),

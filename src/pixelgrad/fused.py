@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from .chains import Chain, chains, put
 from .convolutions import Call, PadsAsNeeded, call, plain
 from .kernels import Kernels, Stem
-from .linear import Linear
 
 Bounds = tuple[float, float]
 
@@ -43,8 +42,6 @@ def fuse(module: nn.Module, x: Tensor) -> tuple[list[Fused], frozenset[str]]:
         put(module, names[one.conv], one)
     for part in {part for chain in found.values() for part in chain.parts}:
         put(module, names[part], Done(part))
-    for linear in (m for m in names if type(m) is nn.Linear):
-        put(module, names[linear], Linear(linear))
     return fused, frozenset(names[m] for chain in found.values() for m in chain.inside)
 
 
