@@ -123,6 +123,18 @@ def test_the_score_rises_and_pictures_are_in_range(small, preset):
     assert 0 <= float(found.pixels.min()) < float(found.pixels.max()) <= 1
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_network_of_low_precision(preset, dtype):
+    module = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+    )
+    model = pg.Classifier(module.to(dtype), size=16)
+    found = make(target=1, preset=preset, steps=2, size=16).run(model)
+    assert found.pixels.dtype == torch.float32
+    assert found.pixels.shape == (1, 3, 16, 16)
+
+
 def test_the_seed_is_what_the_noise_comes_from(small):
     one, again, other = (make(seed=seed).run(small).pixels for seed in (1, 1, 2))
     assert torch.equal(one, again)

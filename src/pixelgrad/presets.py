@@ -87,9 +87,12 @@ class Preset:
         return objective
 
     def start(
-        self, model: Classifier, like: Tensor, seed: int, photographs: Iterable[Image.Image]
+        self, model: Classifier, n: int, size: Size, seed: int, photographs: Iterable[Image.Image]
     ) -> tuple[Canvas, Constraint | None]:
-        """The canvas for pixels (n, 3, h, w), and what keeps it within bounds."""
+        """The canvas for pixels (n, 3, h, w), and what keeps it within bounds. A network of less precision than float32
+        is shown pictures of float32: small steps would be lost, and no spectrum has less."""
+        dtype = torch.promote_types(model.dtype, torch.float32)
+        like = torch.zeros(n, 3, *size, dtype=dtype, device=model.device)
         if self.canvas == "fourier":
             return FourierCanvas(like, seed), None
         if self.canvas == "maco":

@@ -122,8 +122,7 @@ def from_noise(
     """
     size = PRESETS["quick"].size(model)
     preset = PRESETS["quick"].at(min(size))
-    like = torch.zeros(len(channels), 3, *size, dtype=model.dtype, device=model.device)
-    canvas, _ = preset.start(model, like, 0, ())
+    canvas, _ = preset.start(model, len(channels), size, 0, ())
     outcome = ascend(
         model,
         Raised(layer, tuple(channels), tuple(signs)),

@@ -99,10 +99,8 @@ class ClassVisualization(Technique):
         seen = model.preprocessing.size or (224, 224)
         size = PRESETS[self.preset].size(model) if self.size is None else (self.size, self.size)
         preset = self._preset(min(seen if PRESETS[self.preset].canvas == "maco" else size))
-        like = torch.zeros(
-            1 if target is None else len(target), 3, *size, dtype=model.dtype, device=model.device
-        )
-        canvas, constrain = preset.start(model, like, self.seed, _photographs(self.spectrum))
+        n = 1 if target is None else len(target)
+        canvas, constrain = preset.start(model, n, size, self.seed, _photographs(self.spectrum))
         outcome = ascend(
             model,
             preset.objective(objective),
