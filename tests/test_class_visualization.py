@@ -504,7 +504,7 @@ def test_without_resume_it_starts_again(run, interrupted_at):
     (("--target", "76", "-o", "none/a.png"), "none/a.png cannot be written: no such folder"),
     (("--target", "76", "--gif", "a.webm"), "a.webm: an animation is a .gif or an .mp4"),
     (("--target", "76", "--gif", "none/a.gif"), "none/a.gif cannot be written: no such folder"),
-    (("--target", "76", "-o", "a.xyz"), "a.xyz: .xyz is not one of"),
+    (("--target", "76", "-o", "a.xyz"), "a.xyz has the ending .xyz; .apng"),
 ])  # fmt: skip
 def test_bad_input_is_one_line(run, args, words):
     code, out, err = run(*args)

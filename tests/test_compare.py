@@ -83,7 +83,7 @@ def test_targets_by_picture(done):
     (("--methods", "filters"), "no method 'filters'"),
     (("--methods", "activations"), "show/activations gives no map of the picture"),
     ((*FAST, "--target", "catt"), "no class 'catt'"),
-    ((*FAST, "-o", "a.xyz"), "a.xyz: .xyz is not one of"),
+    ((*FAST, "-o", "a.xyz"), "a.xyz has the ending .xyz; .apng"),
     ((*FAST, "-o", "none/a.png"), "none/a.png"),
 ])  # fmt: skip
 def test_bad_input(fails, args, message):

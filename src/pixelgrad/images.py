@@ -191,7 +191,8 @@ def encode(image: Image.Image, path: str | os.PathLike[str], recipe: dict[str, A
     kind = formats.get(path.suffix.lower())
     if kind not in FORMATS:
         known = sorted(end for end, name in formats.items() if name in FORMATS)
-        raise OutputError(f"{path}: {path.suffix or 'no ending'} is not one of {' '.join(known)}")
+        got = f"the ending {path.suffix}" if path.suffix else "no ending"
+        raise OutputError(f"{path} has {got}; {' '.join(known)} would do")
     options: dict[str, Any] = {}
     if kind == "PNG" and recipe is not None:
         info = PngImagePlugin.PngInfo()
