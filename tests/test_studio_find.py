@@ -23,6 +23,7 @@ from pixelgrad import registry, unit_pictures, unit_table
 from pixelgrad.datasets import open_data
 from pixelgrad.errors import DataError, SettingError
 from pixelgrad.studio import jobs, surveys
+from pixelgrad.studio.job import FINAL
 from pixelgrad.studio.offered import offered
 from tests.counting import Counting
 from tests.studios import MODEL, bring, done, events, opened, submitted
@@ -78,7 +79,8 @@ def file(client, result, name: str) -> bytes:
 
 def reached(client, job: str, pictures: int) -> None:
     """Wait until a job has done so many pictures."""
-    while client.get(f"/api/jobs/{job}").json()["done"] < pictures:
+    while (now := client.get(f"/api/jobs/{job}").json())["done"] < pictures:
+        assert now["state"] not in FINAL, now
         time.sleep(0.01)
 
 
@@ -215,7 +217,8 @@ def test_others_may_work_while_a_survey_rests(parts, studio):
     alone = done(studio, submitted(studio, "show/saliency", [cat]))
     job = asked(studio, "find/counting", pause=0.1).json()["id"]
     studio.post(f"/api/jobs/{job}/pause")
-    while studio.get(f"/api/jobs/{job}").json()["state"] != "paused":
+    while (now := studio.get(f"/api/jobs/{job}").json())["state"] != "paused":
+        assert now["state"] not in FINAL, now
         time.sleep(0.01)
     between = done(studio, submitted(studio, "show/saliency", [cat]))
     assert file(studio, between, "cat-saliency.safetensors") == file(
