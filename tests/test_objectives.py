@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from pixelgrad.distortion import l2
 from pixelgrad.errors import NotFound, PixelgradError, SettingError
 from pixelgrad.objective_text import read
 from pixelgrad.objectives.base import WeightedSum
@@ -12,6 +13,7 @@ from pixelgrad.objectives.channel import Channel
 from pixelgrad.objectives.log_probability import LogProbability
 from pixelgrad.objectives.logit import Logit
 from pixelgrad.objectives.margin import Margin
+from pixelgrad.objectives.squared_norm import SquaredNorm
 from pixelgrad.objectives.variation import LEAST, Variation
 from pixelgrad.registry import objectives
 
@@ -43,6 +45,21 @@ def test_channel():
     x = torch.rand(2, 4, 3, 5, dtype=torch.float64)
     assert Channel("a", 3)({"a": x}).tolist() == pytest.approx([float(i[3].sum()) / 15 for i in x])
     assert torch.equal(Channel("a", 1)({"a": x[:, :, 0, 0]}), x[:, 1, 0, 0])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_however_a_layer_lies_in_memory_the_gradient_lies_the_same(layout):
+    x = torch.rand(2, 4, 3, 5, dtype=torch.float64).to(memory_format=layout).requires_grad_()
+    one = torch.zeros_like(x)
+    one[:, 3] = 1 / 15
+    slopes = {Channel("a", 3): one, SquaredNorm("a"): x.detach()}
+    for objective, slope in slopes.items():
+        (found,) = torch.autograd.grad(objective({"a": x}).sum(), x)
+        torch.testing.assert_close(found, slope)
+        assert found.is_contiguous(memory_format=layout)
+    norms = [float(sum(v * v for v in picture.flatten().tolist())) for picture in x]
+    assert SquaredNorm("a")({"a": x}).tolist() == pytest.approx([n / 2 for n in norms])
+    assert l2(x).tolist() == pytest.approx([n**0.5 for n in norms])
 
 
 def test_algebra():
