@@ -26,13 +26,20 @@ def pytest_addoption(parser):
     )
 
 
-@pytest.fixture(autouse=True)
-def as_loaded(request, monkeypatch):
+@pytest.fixture(scope="session", autouse=True)
+def as_loaded(request):
     """With --as-loaded, every result has to be the same without the faster form."""
-    if request.config.getoption("--as-loaded"):
-        if request.path.stem in ("test_faster", "test_fused"):
-            pytest.skip("about the faster form")
-        monkeypatch.setattr(Faster, "form", lambda self, *_, **__: self._module)
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.getoption("--as-loaded"):
+            patch.setattr(Faster, "form", lambda self, *_, **__: self._module)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def not_about_the_faster_form(request):
+    """Left out with --as-loaded."""
+    if request.config.getoption("--as-loaded") and request.path.stem in ("test_faster", "test_fused"):
+        pytest.skip("about the faster form")
 
 
 @pytest.fixture(autouse=True)
