@@ -251,8 +251,14 @@ def test_a_scripted_network(kind, pixels):
     torch.testing.assert_close(gradient, slope)
     assert made.training
     assert all(p.requires_grad for p in made.parameters())
-    for look in (lambda: model.layers(8), lambda: model.activations(pixels, ["0"])):
-        with pytest.raises(ModelError, match="scripted or traced cannot be looked at, only its logits"):
+    closed = [lambda: model.activations(pixels, ["2"])]
+    if kind == "scripted within":
+        assert [layer.name for layer in model.layers(16)] == ["0", "1", "3", "4"]
+        assert model.activations(pixels, ["3"])["3"].shape == (5, 784)
+    else:
+        closed.append(lambda: model.layers(16))
+    for look in closed:
+        with pytest.raises(ModelError, match="scripted or traced cannot be looked into, it has only its"):
             look()
 
 

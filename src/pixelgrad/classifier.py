@@ -133,11 +133,7 @@ class Classifier:
                 pass
             except PixelgradError:
                 raise
-            except (
-                RuntimeError,
-                ValueError,
-                AssertionError,
-            ) as error:  # so timm's transformers check their size
+            except (RuntimeError, ValueError, AssertionError) as error:  # timm's transformers assert sizes
                 if is_out_of_memory(error):
                     raise
                 reason = str(error).strip().partition("\n")[0] or type(error).__name__

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .borrow import parts
 from .errors import ModelError
 
 
@@ -60,9 +59,9 @@ def tapped(
         return keep
 
     if names:
-        _need_layers(module)
-    bases = dict.fromkeys(name.partition(":")[0] for name in names)
-    handles = [module.get_submodule(base).register_forward_hook(hook(base)) for base in bases]
+        _open(module)
+    parts = {base: module.get_submodule(base) for base in (name.partition(":")[0] for name in names)}
+    handles = [_open(part).register_forward_hook(hook(base)) for base, part in parts.items()]
     try:
         yield found
     finally:
@@ -86,8 +85,8 @@ def trace(module: nn.Module) -> Iterator[list[Layer]]:
 
         return note
 
-    _need_layers(module)
-    handles = [m.register_forward_hook(hook(name)) for name, m in module.named_modules() if name]
+    parts = [(name, m) for name, m in _open(module).named_modules() if name and not _closed(m)]
+    handles = [m.register_forward_hook(hook(name)) for name, m in parts]
     try:
         yield seen
     finally:
@@ -95,13 +94,18 @@ def trace(module: nn.Module) -> Iterator[list[Layer]]:
             handle.remove()
 
 
-def _need_layers(module: nn.Module) -> None:
-    """Nobody can listen to the parts of a scripted or traced module."""
-    if any(isinstance(m, torch.jit.ScriptModule) for m in parts(module)):
+def _open(module: nn.Module) -> nn.Module:
+    """The module, if it can be listened to."""
+    if _closed(module):
         raise ModelError(
-            "the layers of a network that was scripted or traced cannot be looked at, only its logits; "
+            "a network or layer that was scripted or traced cannot be looked into, it has only its logits; "
             "use the module that it was made from"
         )
+    return module
+
+
+def _closed(module: nn.Module) -> bool:
+    return isinstance(module, torch.jit.ScriptModule)
 
 
 def _tensor(output: Any) -> Tensor | None:
