@@ -89,6 +89,21 @@ def test_turn_is_lucids_steps_in_one(x, turn, seed):
     torch.testing.assert_close(turn(x, draw(seed)), expected, rtol=0, atol=1e-12)
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 5, 40])
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_however_many_threads_share_the_planes_nothing_changes(n, threads, monkeypatch):
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
+    x = torch.rand(n, 3, 12, 15, dtype=torch.float64, requires_grad=True)
+    r = torch.rand(n, 3, 12, 15, dtype=torch.float64)
+    turn = Turn(0.2, 20, 4, 2)
+    for way in (turn, lambda x, d: step_by_step(x, d, turn)):
+        shown = way(x, draw(3))
+        (slope,) = torch.autograd.grad(shown, x, r)
+        if way is turn:
+            found = shown, slope
+    torch.testing.assert_close(found, (shown, slope), rtol=0, atol=1e-12)
+
+
 def test_turn_by_nothing_is_the_picture_and_a_quarter_is_rot90(x, monkeypatch):
     torch.testing.assert_close(Turn(0, 0)(x, draw()), x, rtol=0, atol=1e-12)
     monkeypatch.setattr(torch, "rand", lambda *_, **__: torch.tensor([0.5, 1.0]))

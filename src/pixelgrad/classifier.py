@@ -161,7 +161,7 @@ class Classifier:
     def _borrow(self) -> Iterator[None]:
         with borrowed(self.module):
             self._faster.look()
-            self._borrowed, self._names = True, None
+            self._borrowed = True
             try:
                 yield
             finally:

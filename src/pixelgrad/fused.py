@@ -94,7 +94,7 @@ class _Pass(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, r: Tensor) -> Any:
-        alone = getattr(r, "nobody_elses", False)
+        alone = getattr(r, "nobody_elses", False)  # then it comes from a node of this kind, and is dense
         if ctx.bounds is not None:
             (y,) = ctx.saved_tensors
             r = _masked(r, y, ctx.bounds, in_place=alone)

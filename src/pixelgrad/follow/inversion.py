@@ -201,8 +201,7 @@ class _LogLoss(Objective):
         return self.penalty.needs | {self.layer}
 
     def __call__(self, activations: Mapping[str, Tensor]) -> Tensor:
-        off = activations[self.layer] - self.wanted
-        share = off.square().sum(tuple(range(1, off.dim()))) / self.size.square()
+        share = (l2(activations[self.layer] - self.wanted) / self.size).square()
         loss = share + self.penalty(activations) if self.penalty.terms else share
         return -loss.clamp_min(1e-20).log()  # at 0 nothing is left to do, and there is no gradient
 
